@@ -1,0 +1,119 @@
+"""Differentiable augmentations of a batch, the same policy for real and for fake.
+
+Each takes and returns images (n, c, h, w) in [-1, 1] (colour may leave the range),
+draws anew for every image from torch's global generator, and lets gradients through.
+Shown to the discriminator alone they would leak into the samples; applied to real and
+fake images alike they do not (Zhao et al. 2020, section 3, arXiv:2006.10738).
+"""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+
+def _per_image(images: Tensor) -> Tensor:
+    """Draw one number in [0, 1) an image, (n, 1, 1, 1)."""
+    return torch.rand(len(images), 1, 1, 1, device=images.device)
+
+
+def flip(images: Tensor) -> Tensor:
+    """Mirror each image left to right with probability 1/2.
+
+    Not for digits, letters or anything else that has a handedness.
+    """
+    return torch.where(_per_image(images) < 0.5, images.flip(3), images)
+
+
+def translation(images: Tensor, ratio: float = 0.125) -> Tensor:
+    """Shift each image by whole pixels, up to ``ratio`` of each side.
+
+    What comes in at the edge is 0, the middle of the range of values.
+    """
+    n, _, height, width = images.shape
+    device = images.device
+    rows = torch.arange(height, device=device)[None, :, None]
+    columns = torch.arange(width, device=device)[None, None, :]
+    largest = [int(side * ratio + 0.5) for side in (height, width)]
+    shift = [torch.randint(-m, m + 1, (n, 1, 1), device=device) for m in largest]
+    rows, columns = rows + shift[0], columns + shift[1]
+    inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
+    moved = images.permute(0, 2, 3, 1)[
+        torch.arange(n, device=device)[:, None, None],
+        rows.clamp(0, height - 1),
+        columns.clamp(0, width - 1),
+    ]
+    return (moved * inside[..., None]).permute(0, 3, 1, 2)
+
+
+def color(images: Tensor) -> Tensor:
+    """Change brightness (by up to 0.5), saturation (x 0 to 2), contrast (x 0.5 to 1.5).
+
+    Saturation has no effect on grey images; an alpha channel is changed like a colour.
+    """
+    images = images + (_per_image(images) - 0.5)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (images - grey) * (2 * _per_image(images))
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return mean + (images - mean) * (_per_image(images) + 0.5)
+
+
+def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
+    """Set a rectangle of ``ratio`` of each side, anywhere, to 0.
+
+    The rectangle's centre lies inside the image; what is outside is cut off.
+    """
+    keep = None
+    for dim in (2, 3):
+        side = images.shape[dim]
+        shape = [1, 1, 1, 1]
+        shape[dim] = side
+        position = torch.arange(side, device=images.device).view(shape)
+        start = (_per_image(images) * side).floor() - int(side * ratio + 0.5) // 2
+        outside = (position < start) | (position >= start + int(side * ratio + 0.5))
+        keep = outside if keep is None else keep | outside
+    return images * keep
+
+
+AUGMENTATIONS = {
+    "flip": flip,
+    "translation": translation,
+    "color": color,
+    "cutout": cutout,
+}
+
+
+def compose(names: str | Iterable[str]) -> Callable[[Tensor], Tensor]:
+    """Return the augmentations of these names as one function, applied in order.
+
+    Parameters
+    ----------
+    names : str or iterable of str
+        Keys of ``AUGMENTATIONS``.
+
+    Returns
+    -------
+    callable
+        Images (n, c, h, w) to images (n, c, h, w).
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    names = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in names if name not in AUGMENTATIONS]
+    if unknown:
+        raise ValueError(
+            f"Unknown augmentation {unknown[0]!r}; choose among {list(AUGMENTATIONS)}."
+        )
+
+    def augment(images: Tensor) -> Tensor:
+        for name in names:
+            images = AUGMENTATIONS[name](images)
+        return images
+
+    return augment
+
+
+__all__ = ["AUGMENTATIONS", "color", "compose", "cutout", "flip", "translation"]

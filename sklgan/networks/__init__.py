@@ -1,0 +1,30 @@
+"""Generators and discriminators, plain modules that know no loss and no device.
+
+The contract, for networks of your own as well: ``Generator(latent_dim, out_shape)``
+with ``forward(z) -> images (n, c, h, w) in [-1, 1]``, and ``Discriminator(in_shape,
+n_outputs)`` with ``forward(x) -> (features, logits)``, where ``features`` is a list
+with one activation a layer, (n, c, h, w) or (n, units), and ``logits`` is
+(n, n_outputs). For flat X the shapes are ``(d,)`` and images are rows (n, d).
+"""
+
+from sklgan.networks._build import NETWORKS, network_builders
+from sklgan.networks._dcgan import (
+    DCGANDiscriminator,
+    DCGANGenerator,
+    DeepDCGANDiscriminator,
+    DeepDCGANGenerator,
+)
+from sklgan.networks._init import initialize_weights
+from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
+
+__all__ = [
+    "NETWORKS",
+    "DCGANDiscriminator",
+    "DCGANGenerator",
+    "DeepDCGANDiscriminator",
+    "DeepDCGANGenerator",
+    "MLPDiscriminator",
+    "MLPGenerator",
+    "initialize_weights",
+    "network_builders",
+]
