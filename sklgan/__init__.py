@@ -1,0 +1,20 @@
+"""GAN training as scikit-learn estimators.
+
+Estimators and displays are imported from here, functions from the public modules
+``augment``, ``datasets``, ``losses`` and ``networks``.
+"""
+
+from importlib.metadata import version
+
+from sklgan._dcgan import DCGANFeatureExtractor
+from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
+from sklgan._training import TrainingDivergedError
+
+__version__ = version("sklgan")
+
+__all__ = [
+    "DCGANFeatureExtractor",
+    "SamplesDisplay",
+    "TrainingDivergedError",
+    "TrainingHistoryDisplay",
+]

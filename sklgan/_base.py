@@ -1,0 +1,440 @@
+"""BaseGAN: what every GAN estimator shares, above all the one training path.
+
+Think twice before adding anything: what a single method needs belongs into its file,
+arithmetic on images into ``_images``, anything about steps and epochs into
+``_training``.
+"""
+
+import warnings
+from contextlib import contextmanager
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+
+from sklgan._images import check_images, from_batch, to_batch
+from sklgan._tensors import (
+    as_tensor,
+    has_native_bfloat16,
+    resolve_device,
+    to_numpy,
+    to_torch,
+    torch_seed,
+)
+from sklgan._training import (
+    AdversarialNet,
+    EpochProgress,
+    TrainingDivergedError,
+    equal_batches,
+    gather_batch_norm,
+)
+from sklgan.augment import AUGMENTATIONS, compose
+from sklgan.networks import NETWORKS, network_builders
+
+_INFERENCE_BATCH = 128
+
+# Means and variances over this many images are exact to well under a per cent.
+_STATISTICS_ROWS = 10_000
+
+
+class BaseGAN(BaseEstimator):
+    """Base of all GAN estimators; see :class:`sklgan.DCGANFeatureExtractor`."""
+
+    _parameter_constraints: dict = {
+        "latent_dim": [Interval(Integral, 1, None, closed="left")],
+        "network": [StrOptions({"auto", *NETWORKS}), tuple],
+        "image_shape": [tuple, list, None],
+        "data_range": [StrOptions({"auto"}), tuple, list],
+        "n_filters": [Interval(Integral, 1, None, closed="left")],
+        "n_critic": [Interval(Integral, 1, None, closed="left")],
+        "ema_decay": [Interval(Real, 0, 1, closed="left")],
+        "learning_rate": [Interval(Real, 0, None, closed="neither")],
+        "batch_size": [Interval(Integral, 2, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "augment": [StrOptions(set(AUGMENTATIONS)), tuple, list, callable, None],
+        "precision": [StrOptions({"auto", "float32", "bfloat16"})],
+        "device": [str, torch.device],
+        "callbacks": [list, None],
+        "warm_start": ["boolean"],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        latent_dim,
+        network,
+        image_shape,
+        data_range,
+        n_filters,
+        n_critic,
+        ema_decay,
+        learning_rate,
+        batch_size,
+        max_epochs,
+        augment,
+        precision,
+        device,
+        callbacks,
+        warm_start,
+        random_state,
+        verbose,
+    ):
+        self.latent_dim = latent_dim
+        self.network = network
+        self.image_shape = image_shape
+        self.data_range = data_range
+        self.n_filters = n_filters
+        self.n_critic = n_critic
+        self.ema_decay = ema_decay
+        self.learning_rate = learning_rate
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.augment = augment
+        self.precision = precision
+        self.device = device
+        self.callbacks = callbacks
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    # The training path ----------------------------------------------------------
+
+    @contextmanager
+    def _unchanged_on_error(self):
+        """Take back all attributes that were set, if an error leaves the context.
+
+        A divergence is not among them: its estimator has the last good weights.
+        """
+        before = vars(self).copy()
+        try:
+            yield
+        except TrainingDivergedError:
+            raise
+        except Exception:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True):
+        """Check X and the parameters, choose the networks, and return X as rows.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+        n_outputs : int
+            Number of the discriminator's logits.
+        batch_norm : bool
+            Whether the discriminator may normalise over the batch.
+        """
+        resolve_device(self.device)
+        # A continuation must match what the last fit saw.
+        continued = self.warm_start and hasattr(self, "generator_")
+        X = check_images(self, X, reset=not continued)
+        if not continued:
+            self._architecture = self._choose_architecture(n_outputs, batch_norm)
+            self.history_, self.n_iter_ = [], 0
+            self._training_state = None
+            vars(self).pop("generator_", None)
+        return X
+
+    def _fit_gan(self, X, y=None, *, discriminator_loss, generator_loss):
+        """Train both networks on rows X of ``_prepare_fit``: the one training path.
+
+        Parameters
+        ----------
+        X : ndarray of shape (n_samples, n_features)
+        y : ndarray of shape (n_samples,), int64, or None
+            Handed on to ``discriminator_loss`` batch by batch.
+        discriminator_loss, generator_loss : callable
+            The method; see :class:`sklgan._training.AdversarialNet`.
+        """
+        device = resolve_device(self.device)
+        net = self._build_net(device, discriminator_loss, generator_loss)
+        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        # A continuation that drew the same numbers again would learn less from them.
+        with torch_seed(seed + self.n_iter_, device):
+            net.initialize()
+            if hasattr(self, "generator_"):
+                self._load_training_state(net)
+            rows = as_tensor(X).to(device)
+            y = None if y is None else as_tensor(y).to(device)
+            try:
+                if self.max_epochs > 0:
+                    net.train(rows, y)
+            except TrainingDivergedError as error:
+                self._keep(net, rows)
+                message = self._divergence_message(error.losses)
+                raise TrainingDivergedError(message, error.losses) from None
+            except KeyboardInterrupt:
+                self._keep(net, rows)
+                raise
+            self._keep(net, rows)
+        return self
+
+    def _choose_architecture(self, n_outputs, batch_norm):
+        """Return what is needed to build both networks, as plain values."""
+        flat = self.image_shape_ is None
+        network = self.network
+        if network == "auto":
+            network = "mlp" if flat else "dcgan"
+        if flat and network in ("dcgan", "dcgan-deep"):
+            raise ValueError(
+                f"network={network!r} needs images, but X is flat, of shape "
+                f"(n_samples, {self.n_features_in_}); set image_shape=(h, w) or "
+                "(h, w, c) if its rows are flattened images, else network='mlp'."
+            )
+        if flat and self.augment is not None:
+            raise ValueError(
+                f"augment={self.augment!r} is for images, but X is flat; set "
+                "image_shape=(h, w, c) if its rows are flattened images, else "
+                "augment=None."
+            )
+        if isinstance(network, tuple) and len(network) != 2:
+            raise ValueError(
+                f"network={network!r} should be a pair (Generator, Discriminator) of "
+                "classes; see sklgan.networks for what they must offer."
+            )
+        shape = (self.n_features_in_,)
+        if not flat:
+            height, width, channels = self.image_shape_
+            shape = (channels, height, width)
+        return {
+            "network": network,
+            "latent_dim": self.latent_dim,
+            "shape": shape,
+            "n_outputs": n_outputs,
+            "n_filters": self.n_filters,
+            "batch_norm": batch_norm,
+        }
+
+    def _build_net(self, device, discriminator_loss, generator_loss):
+        """Return the engine, not yet initialised."""
+        generator, discriminator = network_builders(**self._architecture)
+        # Casting costs more than it saves on small matrices.
+        small = self._architecture["network"] == "mlp"
+        augment = (
+            self.augment if callable(self.augment) else compose(self.augment or ())
+        )
+        callbacks = list(self.callbacks or [])
+        if self.verbose:
+            callbacks.append(("progress", EpochProgress()))
+        return AdversarialNet(
+            generator=generator,
+            discriminator=discriminator,
+            discriminator_loss=discriminator_loss,
+            generator_loss=generator_loss,
+            to_batch=self._make_to_batch(device),
+            latent_dim=self._architecture["latent_dim"],
+            augment=augment,
+            n_critic=self.n_critic,
+            ema_decay=self.ema_decay,
+            autocast=self.precision == "bfloat16"
+            or (self.precision == "auto" and not small and has_native_bfloat16(device)),
+            lr=self.learning_rate,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            callbacks=callbacks,
+            device=device,
+            verbose=0,
+        )
+
+    def _keep(self, net, rows):
+        """Take over from the engine what outlives it: networks, history, state."""
+        self.n_iter_ += len(net.history)
+        for row in net.history:
+            figures = {
+                name: value
+                for name, value in row.items()
+                if isinstance(value, float) and name != "dur"
+            }
+            epoch = len(self.history_) + 1
+            duration = row.get("dur", float("nan"))
+            self.history_.append({"epoch": epoch, **figures, "duration": duration})
+        self._training_state = (
+            to_numpy(net.training_state()) if self.warm_start else None
+        )
+        order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
+        bounds = equal_batches(len(order), self.batch_size)
+        batches = (
+            net.to_batch(rows[order[start:stop]])
+            for start, stop in zip(bounds, bounds[1:], strict=False)
+        )
+        self.discriminator_ = gather_batch_norm(net.discriminator_, batches)
+        self.generator_ = net.averaged_generator()
+
+    def _load_training_state(self, net):
+        """Let a new engine go on from the last fit."""
+        if self._training_state is not None:
+            net.load_training_state(to_torch(self._training_state))
+            for group in net.optimizer_.param_groups:
+                group["lr"] = self.learning_rate
+            return
+        for name in ("generator_", "ema_generator_"):
+            getattr(net, name).load_state_dict(self.generator_.state_dict())
+        net.discriminator_.load_state_dict(self.discriminator_.state_dict())
+
+    def _divergence_message(self, losses):
+        """Say which epoch was lost and what to change."""
+        figures = ", ".join(f"{name} = {loss}" for name, loss in losses.items())
+        return (
+            f"Training diverged in epoch {self.n_iter_ + 1}: {figures}. The weights of "
+            f"epoch {self.n_iter_} have been kept. Lower learning_rate (now "
+            f"{self.learning_rate}), or choose loss='hinge' or 'nonsaturating'"
+            + (" or precision='float32'." if self.precision != "float32" else ".")
+        )
+
+    # Use of the fitted networks -------------------------------------------------
+
+    def sample(self, n_samples=1, random_state=None):
+        """Draw images from the generator.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+            Number of images.
+        random_state : int, RandomState instance or None, default=None
+            Decides the latent vectors. None takes the estimator's ``random_state``.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, ...)
+            In the layout, dtype and range of the X given to ``fit``; images read from
+            files come as uint8 arrays, channels last.
+        """
+        check_is_fitted(self)
+        if not isinstance(n_samples, Integral) or n_samples < 1:
+            raise ValueError(
+                f"n_samples should be an int of at least 1, got {n_samples!r}."
+            )
+        rng = check_random_state(
+            self.random_state if random_state is None else random_state
+        )
+        latent_dim = self._architecture["latent_dim"]
+        return self.generate(rng.standard_normal((n_samples, latent_dim)))
+
+    def generate(self, Z):
+        """Map latent vectors to images, each on its own, whatever is beside it.
+
+        Parameters
+        ----------
+        Z : array-like of shape (n_samples, latent_dim)
+            Latent vectors; ``fit`` and ``sample`` draw them from N(0, 1).
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, ...)
+            In the layout, dtype and range of the X given to ``fit``.
+        """
+        check_is_fitted(self)
+        Z = check_array(Z, dtype=np.float32, input_name="Z")
+        latent_dim = self._architecture["latent_dim"]
+        if Z.shape[1] != latent_dim:
+            raise ValueError(
+                f"Z has {Z.shape[1]} columns, but the generator was fitted with "
+                f"latent_dim={latent_dim}."
+            )
+        device = next(self.generator_.parameters()).device
+        parts = []
+        with torch.inference_mode():
+            for rows in gen_batches(len(Z), _INFERENCE_BATCH):
+                z = as_tensor(Z[rows]).to(device)
+                images = self.generator_(self._padded(z))[: len(z)]
+                parts.append(images.cpu().numpy())
+        return from_batch(self, np.concatenate(parts))
+
+    def score_samples(self, X):
+        """Return how real the discriminator takes each sample to be.
+
+        Parameters
+        ----------
+        X : array-like
+            As in ``fit``.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,), float32
+            The realness logit: larger is more real; 0 is undecided under the
+            ``"nonsaturating"`` loss.
+        """
+        check_is_fitted(self)
+        X = check_images(self, X, reset=False)
+        score = np.empty(len(X), dtype=np.float32)
+
+        def write(rows, features, logits):
+            score[rows] = logits[:, 0].cpu().numpy()
+
+        self._discriminate(X, write)
+        return score
+
+    def _make_to_batch(self, device):
+        """Return the function from stored rows to what the networks take."""
+        return partial(
+            to_batch,
+            center=as_tensor(self._center).to(device),
+            half_range=as_tensor(self._half_range).to(device),
+            image_shape=self.image_shape_,
+        )
+
+    def _discriminate(self, X, write):
+        """Call ``write(rows, features, logits)`` for each batch of rows X, float32."""
+        device = next(self.discriminator_.parameters()).device
+        rows_to_batch = self._make_to_batch(device)
+        with torch.inference_mode():
+            for rows in gen_batches(len(X), _INFERENCE_BATCH):
+                batch = rows_to_batch(as_tensor(X[rows]).to(device))
+                features, logits = self.discriminator_(self._padded(batch))
+                n = len(batch)
+                write(rows, [feature[:n] for feature in features], logits[:n])
+
+    def _padded(self, batch):
+        """Return the batch with rows of 0 after it, where its size must not matter.
+
+        Matrix products choose their order of summation by the number of rows, so that
+        a row's last digits would depend on what is beside it; convolutions do not, and
+        padding them would cost too much.
+        """
+        if self._architecture["network"] != "mlp":
+            return batch
+        missing = _INFERENCE_BATCH - len(batch)
+        return torch.cat([batch, batch.new_zeros(missing, *batch.shape[1:])])
+
+    # State: NumPy arrays and plain values only ----------------------------------
+
+    def __getstate__(self):
+        """Return the state with networks as NumPy arrays, free of any device."""
+        state = dict(super().__getstate__())
+        for name in ("generator_", "discriminator_"):
+            if name in state:
+                state[name] = to_numpy(dict(state[name].state_dict()))
+        return state
+
+    def __setstate__(self, state):
+        """Build the networks again, on the CPU where their device is not there."""
+        super().__setstate__(state)
+        if not isinstance(state.get("generator_"), dict):
+            return
+        try:
+            device = resolve_device(self.device)
+        except ValueError:
+            warnings.warn(
+                f"Fitted with device={self.device!r}, which is not there; the networks "
+                "were loaded on the CPU.",
+                stacklevel=2,
+            )
+            device = torch.device("cpu")
+        names = ("generator_", "discriminator_")
+        # Building draws initial weights, which are then replaced.
+        with torch_seed(0):
+            builders = network_builders(**self._architecture)
+            for name, build in zip(names, builders, strict=True):
+                module = build()
+                module.load_state_dict(to_torch(state[name]))
+                module = module.to(device, memory_format=torch.channels_last)
+                setattr(self, name, module.eval())

@@ -1,0 +1,380 @@
+"""DCGANFeatureExtractor: the discriminator's activations as features."""
+
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import TransformerMixin, _fit_context
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
+from torch.nn.functional import adaptive_max_pool2d, max_pool2d
+
+from sklgan._base import BaseGAN
+from sklgan._images import check_images
+from sklgan._tensors import torch_seed
+from sklgan.losses import ADVERSARIAL_LOSSES, discriminator_loss, generator_loss
+from sklgan.networks import network_builders
+
+# Gulrajani et al. 2017 for the first; R3GAN tunes the second between 0.05 and 150.
+_PENALTY_WEIGHTS = {"wasserstein": 10.0, "relativistic": 1.0}
+
+
+class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
+    """Learn image features without labels by training a DCGAN.
+
+    A generator learns to draw images that look like X, a discriminator to tell them
+    from X. ``transform`` returns what the discriminator saw: the activation of every
+    convolution, max-pooled to a grid of ``pool_size`` x ``pool_size``, flattened and
+    concatenated. A linear classifier on these features needs few labels.
+
+    Parameters
+    ----------
+    latent_dim : int, default=100
+        Number of latent variables, the generator's input.
+
+    network : {"auto", "mlp", "dcgan", "dcgan-deep"} or tuple, default="auto"
+        ``"dcgan"`` is the architecture of the PyTorch tutorial, ``"dcgan-deep"`` the
+        paper's CIFAR-10 network: slower, with better features. ``"mlp"`` is fully
+        connected, for flat X. ``"auto"`` takes ``"mlp"`` for flat X and ``"dcgan"``
+        for images. A pair ``(Generator, Discriminator)`` of your own classes keeps
+        the contract of :mod:`sklgan.networks`.
+
+    image_shape : tuple of int, default=None
+        ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
+        Images from files are scaled and cropped to it.
+
+    data_range : "auto" or pair of float, default="auto"
+        Values that mean black and white. ``"auto"`` takes (0, 255) for uint8, and for
+        other dtypes the narrowest of (0, 1), (-1, 1) and (0, 255) that is plainly
+        meant, else the minimum and maximum of X.
+
+    n_filters : int, default=64
+        Width of the networks' narrowest layer. Cost grows with its square.
+
+    loss : {"nonsaturating", "hinge", "wasserstein", "least_squares", \
+"relativistic"}, default="nonsaturating"
+        The adversarial loss; see :mod:`sklgan.losses`. The last but one and
+        ``"wasserstein"`` cost less memory than ``"relativistic"``, which, like
+        ``"wasserstein"``, needs gradient penalties and then trains a discriminator
+        without batch normalisation.
+
+    gradient_penalty : "auto" or float, default="auto"
+        Weight of the gradient penalty: lambda of WGAN-GP for ``"wasserstein"``
+        (auto: 10), gamma of R1 and R2 for ``"relativistic"`` (auto: 1), gamma of R1
+        for the other losses (auto: 0). Where it is positive the discriminator has no
+        batch normalisation.
+
+    n_critic : int, default=1
+        Updates of the discriminator for each of the generator; 5 is usual for
+        ``loss="wasserstein"``.
+
+    ema_decay : float, default=0.999
+        Decay, a step, of the average of the generator's weights that ``sample`` and
+        ``generate`` use. 0 uses the last weights.
+
+    learning_rate : float, default=2e-4
+        Of Adam, for both networks, with beta1 0.5. Lower it when training diverges.
+
+    batch_size : int, default=128
+        At most so many images a step; batches of an epoch are of equal size.
+
+    max_epochs : int, default=25
+        Passes over X. 0 trains nothing: the features of an untrained network, which
+        are the baseline to compare with.
+
+    augment : str, list of str or callable, default=None
+        Differentiable augmentations of real and fake images alike, among ``"flip"``,
+        ``"translation"``, ``"color"`` and ``"cutout"``; see :mod:`sklgan.augment`.
+        Helps where there are few images.
+
+    layers : "all" or list of int, default="all"
+        Convolutions whose activations are the features, counted from 1.
+
+    pool_size : int, default=4
+        Side of the grid to which activations are max-pooled; smaller ones are left as
+        they are.
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the training's forward passes; weights and ``transform`` are float32 always.
+        ``"auto"`` takes bfloat16 for convolutions where the hardware has it.
+
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes a CUDA GPU where there is one, else the CPU.
+
+    callbacks : list of skorch callbacks, default=None
+        Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
+
+    warm_start : bool, default=False
+        Whether another ``fit`` trains the same networks for ``max_epochs`` more
+        epochs. Keeps the optimiser's state, also in a pickle.
+
+    random_state : int, RandomState instance or None, default=None
+        Decides all that is drawn in ``fit``, and in ``sample`` where that is not told
+        otherwise.
+
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    generator_ : torch.nn.Module
+        The generator with averaged weights, in evaluation mode.
+
+    discriminator_ : torch.nn.Module
+        The discriminator; its batch normalisation holds statistics of X.
+
+    image_shape_ : tuple of int or None
+        ``(h, w, c)``; None for flat X.
+
+    data_range_ : tuple of float or None
+        The range of values that was used; None for flat X.
+
+    history_ : list of dict
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss``, ``duration`` in seconds.
+
+    n_iter_ : int
+        Epochs run, those of earlier fits included with ``warm_start``.
+
+    layers_ : list of int
+        The convolutions in use.
+
+    n_features_in_ : int
+        Number of values of an image or row.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of X, where it was a data frame with string names.
+
+    See Also
+    --------
+    TorchLinearSVC : A linear classifier for these features, without copies.
+
+    References
+    ----------
+    Radford, Metz and Chintala, "Unsupervised Representation Learning with Deep
+    Convolutional Generative Adversarial Networks", 2015, section 5.1
+    (arXiv:1511.06434).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from sklearn.svm import LinearSVC
+    >>> from sklgan import DCGANFeatureExtractor
+    >>> digits = load_digits()
+    >>> X, y = digits.images[:200], digits.target[:200]
+    >>> gan = DCGANFeatureExtractor(n_filters=16, max_epochs=2, random_state=0)
+    >>> gan.fit_transform(X).shape
+    (200, 256)
+    >>> gan.get_feature_names_out()[:2].tolist()
+    ['conv1_ch000_r0_c0', 'conv1_ch000_r0_c1']
+    >>> gan.sample(3).shape
+    (3, 8, 8)
+    >>> make_pipeline(gan, LinearSVC()).fit(X, y).predict(X).shape
+    (200,)
+    """
+
+    _parameter_constraints: dict = {
+        **BaseGAN._parameter_constraints,
+        "loss": [StrOptions(set(ADVERSARIAL_LOSSES))],
+        "gradient_penalty": [
+            StrOptions({"auto"}),
+            Interval(Real, 0, None, closed="left"),
+        ],
+        "layers": [StrOptions({"all"}), list, tuple],
+        "pool_size": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self,
+        latent_dim=100,
+        *,
+        network="auto",
+        image_shape=None,
+        data_range="auto",
+        n_filters=64,
+        loss="nonsaturating",
+        gradient_penalty="auto",
+        n_critic=1,
+        ema_decay=0.999,
+        learning_rate=2e-4,
+        batch_size=128,
+        max_epochs=25,
+        augment=None,
+        layers="all",
+        pool_size=4,
+        precision="auto",
+        device="auto",
+        callbacks=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            latent_dim=latent_dim,
+            network=network,
+            image_shape=image_shape,
+            data_range=data_range,
+            n_filters=n_filters,
+            n_critic=n_critic,
+            ema_decay=ema_decay,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            augment=augment,
+            precision=precision,
+            device=device,
+            callbacks=callbacks,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.loss = loss
+        self.gradient_penalty = gradient_penalty
+        self.layers = layers
+        self.pool_size = pool_size
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the networks on X.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            Images ``(n, h, w)`` or ``(n, h, w, c)`` with channels last, flattened
+            images ``(n, d)`` with ``image_shape`` set, or flat rows ``(n, d)``.
+        y : Ignored
+            There for the sake of pipelines.
+
+        Returns
+        -------
+        self : DCGANFeatureExtractor
+            The fitted estimator.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss becomes NaN or infinite; the estimator then has the weights of
+            the last good epoch.
+        """
+        weight = self.gradient_penalty
+        if weight == "auto":
+            weight = _PENALTY_WEIGHTS.get(self.loss, 0.0)
+        with self._unchanged_on_error():
+            X = self._prepare_fit(X, batch_norm=weight == 0)
+            self._choose_features()
+            self._fit_gan(
+                X,
+                discriminator_loss=partial(
+                    discriminator_loss, loss=self.loss, penalty_weight=weight
+                ),
+                generator_loss=partial(generator_loss, loss=self.loss),
+            )
+        return self
+
+    def _choose_features(self):
+        """Look at an untrained discriminator's layers, and set which are used."""
+        _, build = network_builders(**self._architecture)
+        with torch_seed(0), torch.no_grad():
+            activations, _ = build().eval()(
+                torch.zeros(1, *self._architecture["shape"])
+            )
+        shapes = [tuple(activation.shape[1:]) for activation in activations]
+        n_layers = len(shapes)
+        layers = range(1, n_layers + 1) if self.layers == "all" else self.layers
+        for layer in layers:
+            if not isinstance(layer, Integral) or not 1 <= layer <= n_layers:
+                raise ValueError(
+                    f"layers={self.layers!r} names layer {layer!r}, but the "
+                    f"discriminator has layers 1 to {n_layers}."
+                )
+        if len(layers) == 0:
+            raise ValueError(f"layers={self.layers!r} names no layer; use 'all'.")
+        self.layers_ = [int(layer) for layer in layers]
+        # The shape in which each layer enters the features: (c, rows, columns) or (u,).
+        self._feature_shapes = [
+            (shape[0], *(min(side, self.pool_size) for side in shape[1:]))
+            for shape in (shapes[layer - 1] for layer in self.layers_)
+        ]
+
+    def transform(self, X):
+        """Return the features of X.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        features : ndarray of shape (n_samples, n_features_out), float32
+            The only array of that size which is ever allocated.
+        """
+        check_is_fitted(self)
+        X = check_images(self, X, reset=False)
+        features_out = np.empty((len(X), self._n_features_out), dtype=np.float32)
+        out = torch.from_numpy(features_out)
+
+        def write(rows, features, logits):
+            start = 0
+            for layer, shape in zip(self.layers_, self._feature_shapes, strict=True):
+                stop = start + int(np.prod(shape))
+                pooled = _pool(features[layer - 1], shape)
+                out[rows, start:stop].unflatten(1, shape).copy_(pooled)
+                start = stop
+
+        self._discriminate(X, write)
+        return features_out
+
+    @property
+    def _n_features_out(self):
+        """Number of features that ``transform`` returns."""
+        return sum(int(np.prod(shape)) for shape in self._feature_shapes)
+
+    def get_feature_names_out(self, input_features=None):
+        """Return the features' names, such as ``conv3_ch017_r2_c1``.
+
+        Parameters
+        ----------
+        input_features : array-like of str or None, default=None
+            Checked against ``feature_names_in_`` and ``n_features_in_``, not used.
+
+        Returns
+        -------
+        names : ndarray of str objects, shape (n_features_out,)
+            Layer, counted from 1 as in ``layers``; channel, row and column of the
+            pooled map, counted from 0. Fully connected layers have
+            ``dense1_u017``.
+        """
+        check_is_fitted(self)
+        _check_feature_names_in(self, input_features, generate_names=False)
+        names = []
+        for layer, shape in zip(self.layers_, self._feature_shapes, strict=True):
+            if len(shape) == 1:
+                names += [f"dense{layer}_u{unit:03d}" for unit in range(shape[0])]
+                continue
+            names += [
+                f"conv{layer}_ch{channel:03d}_r{row}_c{column}"
+                for channel, row, column in np.ndindex(*shape)
+            ]
+        return np.asarray(names, dtype=object)
+
+    def __sklearn_tags__(self):
+        """Say that features are float32 for float32 and uint8 X alike."""
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _pool(activation, shape):
+    """Max-pool an activation (n, c, h, w) to the grid of ``shape`` (c, rows, columns).
+
+    Windows that divide the map evenly are left to the faster kernel.
+    """
+    if len(shape) == 1 or tuple(activation.shape[2:]) == shape[1:]:
+        return activation
+    sides, grid = activation.shape[2:], shape[1:]
+    if all(side % cells == 0 for side, cells in zip(sides, grid, strict=True)):
+        window = [side // cells for side, cells in zip(sides, grid, strict=True)]
+        return max_pool2d(activation, window)
+    return adaptive_max_pool2d(activation, grid)

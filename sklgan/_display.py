@@ -1,0 +1,243 @@
+"""Pictures of a fitted estimator: arrays are kept, and drawn by ``plot``.
+
+As in scikit-learn, ``from_estimator`` computes and draws; matplotlib is imported
+only there.
+"""
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+
+def _axes(ax, caller, figsize=None):
+    """Return ``ax``, or new axes, and say what to install if that is not possible."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            f"{caller} needs matplotlib; install it with pip install 'sklgan[plot]'."
+        ) from error
+    return plt.subplots(figsize=figsize)[1] if ax is None else ax
+
+
+class SamplesDisplay:
+    """Draw images side by side in a grid.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_samples, h, w) or (n_samples, h, w, c)
+        Grey, RGB or RGBA images.
+    data_range : pair of float, default=(0, 255)
+        Values that mean black and white.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where the grid was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+    im_ : matplotlib AxesImage
+        The grid.
+
+    See Also
+    --------
+    TrainingHistoryDisplay : Losses by epoch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklgan import SamplesDisplay
+    >>> images = np.zeros((10, 8, 8), dtype=np.uint8)
+    >>> SamplesDisplay(images).grid(n_columns=5).shape
+    (17, 44, 1)
+    """
+
+    def __init__(self, images, *, data_range=(0, 255)):
+        self.images = images
+        self.data_range = data_range
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, *, n_samples=64, random_state=None, n_columns=None, ax=None
+    ):
+        """Draw samples of a fitted GAN estimator.
+
+        Parameters
+        ----------
+        estimator : GAN estimator
+            Fitted on images.
+        n_samples : int, default=64
+            Number of images.
+        random_state : int, RandomState instance or None, default=None
+            As in ``estimator.sample``.
+        n_columns : int, default=None
+            Images a row; by default as many as there are rows, or one more.
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        display : SamplesDisplay
+            The samples, drawn.
+        """
+        check_is_fitted(estimator)
+        if estimator.image_shape_ is None:
+            raise ValueError(
+                f"{type(estimator).__name__} was fitted on flat X, which has no "
+                "pictures; set image_shape=(h, w) or (h, w, c) if its rows are "
+                "flattened images."
+            )
+        images = estimator.sample(n_samples, random_state=random_state)
+        images = images.reshape(-1, *estimator.image_shape_)
+        display = cls(images, data_range=estimator.data_range_)
+        return display.plot(n_columns=n_columns, ax=ax)
+
+    def grid(self, n_columns=None):
+        """Return the images as one, a pixel of white between them.
+
+        Parameters
+        ----------
+        n_columns : int, default=None
+            Images a row; by default as many as there are rows, or one more.
+
+        Returns
+        -------
+        grid : ndarray of shape (height, width, c), float
+            Values in [0, 1].
+        """
+        images = np.asarray(self.images, dtype=float)
+        images = images[..., None] if images.ndim == 3 else images
+        check_array(images, allow_nd=True, input_name="images")
+        low, high = self.data_range
+        images = np.clip((images - low) / (high - low), 0, 1)
+        n, height, width, channels = images.shape
+        n_columns = n_columns or int(np.ceil(np.sqrt(n)))
+        n_rows = -(-n // n_columns)
+        shape = n_rows * (height + 1) - 1, n_columns * (width + 1) - 1, channels
+        grid = np.ones(shape)
+        for k, image in enumerate(images):
+            top, left = (k // n_columns) * (height + 1), (k % n_columns) * (width + 1)
+            grid[top : top + height, left : left + width] = image
+        return grid
+
+    def plot(self, *, n_columns=None, ax=None):
+        """Draw the grid.
+
+        Parameters
+        ----------
+        n_columns : int, default=None
+            As in :meth:`grid`.
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        display : SamplesDisplay
+            Itself, with ``ax_``, ``figure_`` and ``im_``.
+        """
+        grid = self.grid(n_columns)
+        self.ax_ = _axes(ax, "SamplesDisplay.plot", figsize=(6, 6))
+        self.figure_ = self.ax_.figure
+        grey = grid.shape[2] == 1
+        self.im_ = self.ax_.imshow(
+            grid[..., 0] if grey else grid, cmap="gray", vmin=0, vmax=1
+        )
+        self.ax_.set_axis_off()
+        return self
+
+
+class TrainingHistoryDisplay:
+    """Draw the losses of discriminator and generator by epoch.
+
+    Parameters
+    ----------
+    history : list of dict
+        Rows with ``epoch`` and losses, as in ``estimator.history_``.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where the lines were drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+    lines_ : list of matplotlib Line2D
+        A line for each loss.
+
+    See Also
+    --------
+    SamplesDisplay : What the generator draws.
+
+    Examples
+    --------
+    >>> from sklgan import TrainingHistoryDisplay
+    >>> history = [{"epoch": 1, "d_loss": 1.3, "g_loss": 0.7, "duration": 0.1}]
+    >>> TrainingHistoryDisplay(history).losses()
+    {'d_loss': [1.3], 'g_loss': [0.7]}
+    """
+
+    def __init__(self, history):
+        self.history = history
+
+    @classmethod
+    def from_estimator(cls, estimator, *, ax=None):
+        """Draw the history of a fitted GAN estimator.
+
+        Parameters
+        ----------
+        estimator : GAN estimator
+            Fitted, with at least one epoch of training.
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        display : TrainingHistoryDisplay
+            The history, drawn.
+        """
+        check_is_fitted(estimator)
+        return cls(estimator.history_).plot(ax=ax)
+
+    def losses(self):
+        """Return the losses by name.
+
+        Returns
+        -------
+        losses : dict of str to list of float
+            One value an epoch; NaN where an epoch has none.
+        """
+        names = dict.fromkeys(
+            name for row in self.history for name in row if name.endswith("_loss")
+        )
+        return {
+            name: [row.get(name, float("nan")) for row in self.history]
+            for name in names
+        }
+
+    def plot(self, *, ax=None):
+        """Draw a line for each loss.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        display : TrainingHistoryDisplay
+            Itself, with ``ax_``, ``figure_`` and ``lines_``.
+        """
+        if not self.history:
+            raise ValueError(
+                "The history is empty: fit with max_epochs of at least 1 to draw it."
+            )
+        labels = {"d_loss": "discriminator", "g_loss": "generator"}
+        self.ax_ = _axes(ax, "TrainingHistoryDisplay.plot", figsize=(6, 3.5))
+        self.figure_ = self.ax_.figure
+        epochs = [row["epoch"] for row in self.history]
+        self.lines_ = [
+            self.ax_.plot(epochs, values, label=labels.get(name, name))[0]
+            for name, values in self.losses().items()
+        ]
+        self.ax_.set(xlabel="epoch", ylabel="mean loss")
+        self.ax_.legend()
+        return self

@@ -1,0 +1,88 @@
+"""Between NumPy and torch: devices, shared memory, states, seeds."""
+
+import warnings
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def resolve_device(device):
+    """Return the torch device meant by the parameter ``device``.
+
+    Raises
+    ------
+    ValueError
+        If the name means nothing to torch, or the device is not there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"device={device!r} cannot be used here ({reason}); use 'cpu', or 'auto' "
+            "to take a GPU where there is one."
+        ) from error
+    return resolved
+
+
+def has_native_bfloat16(device):
+    """Tell whether the hardware itself multiplies in bfloat16."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = getattr(torch.cpu, "get_capabilities", dict)()
+    return device.type == "cpu" and bool(
+        known.get("avx512_bf16") or known.get("amx_bf16")
+    )
+
+
+def as_tensor(array):
+    """Return a tensor that shares the memory of a NumPy array, to be read only."""
+    with warnings.catch_warnings():
+        # Memory maps may be read-only, and nothing here writes to what a user gave.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def _map_leaves(function, state):
+    """Apply ``function`` to all but the dicts and lists of a nested state."""
+    if isinstance(state, dict):
+        return {key: _map_leaves(function, value) for key, value in state.items()}
+    if isinstance(state, list):
+        return [_map_leaves(function, value) for value in state]
+    return function(state)
+
+
+def to_numpy(state):
+    """Return a copy of a nested state in which tensors are NumPy arrays."""
+
+    def convert(leaf):
+        return leaf.detach().cpu().numpy().copy() if torch.is_tensor(leaf) else leaf
+
+    return _map_leaves(convert, state)
+
+
+def to_torch(state):
+    """Return a copy of a nested state in which NumPy arrays are tensors."""
+
+    def convert(leaf):
+        return torch.tensor(leaf) if isinstance(leaf, np.ndarray) else leaf
+
+    return _map_leaves(convert, state)
+
+
+@contextmanager
+def torch_seed(seed, device="cpu"):
+    """Draw from ``seed`` within the context; torch's generators are then restored."""
+    device = torch.device(device)
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        # torch.manual_seed would seed all cards, also those that are not restored.
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
