@@ -8,6 +8,7 @@ from importlib.metadata import version
 
 from sklgan._dcgan import DCGANFeatureExtractor
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
+from sklgan._linear import TorchLinearSVC
 from sklgan._training import TrainingDivergedError
 
 __version__ = version("sklgan")
@@ -15,6 +16,7 @@ __version__ = version("sklgan")
 __all__ = [
     "DCGANFeatureExtractor",
     "SamplesDisplay",
+    "TorchLinearSVC",
     "TrainingDivergedError",
     "TrainingHistoryDisplay",
 ]
