@@ -164,10 +164,9 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
                 "This solver needs samples of at least 2 classes in the data, but the "
                 f"data contains only one class: {classes[present]}"
             )
-        weights = self.C * sample_weight * self._class_factors(classes, codes)
         bias = float(self.intercept_scaling) if self.fit_intercept else 0.0
         rows = Rows(_place(as_tensor(X), device), bias, device)
-        Y, weights = self._targets(classes, codes, weights, X.dtype)
+        Y, weights = self._targets(classes, codes, sample_weight, X.dtype)
         W, self.n_iter_, converged = minimize_squared_hinge(
             rows,
             Y.to(device),
@@ -189,17 +188,21 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         self.intercept_ = bias * W[-1]
         return self
 
-    def _class_factors(self, classes, codes):
-        """Return the factor of each row's class, (n,)."""
-        y = classes[codes]
-        return compute_class_weight(self.class_weight, classes=classes, y=y)[codes]
+    def _targets(self, classes, codes, sample_weight, dtype):
+        """Return labels -1 and 1, and C, as tensors (n, k); k is 1 for 2 classes.
 
-    def _targets(self, classes, codes, weights, dtype):
-        """Return labels -1 and 1, and C, as tensors (n, k); k is 1 for 2 classes."""
+        As in liblinear, one class against the rest has the class's own weight on the
+        one side and none on the other; two classes have both weights.
+        """
+        factors = compute_class_weight(
+            self.class_weight, classes=classes, y=classes[codes]
+        )
         columns = np.arange(1, 2) if len(classes) == 2 else np.arange(len(classes))
-        Y = np.where(codes[:, None] == columns, 1, -1).astype(dtype)
-        C = np.broadcast_to(weights[:, None], Y.shape).astype(dtype)
-        return torch.from_numpy(Y), torch.from_numpy(C)
+        positive = codes[:, None] == columns
+        rest = factors[0] if len(classes) == 2 else 1.0
+        C = self.C * sample_weight[:, None] * np.where(positive, factors[columns], rest)
+        Y = np.where(positive, 1, -1)
+        return torch.from_numpy(Y.astype(dtype)), torch.from_numpy(C.astype(dtype))
 
     def decision_function(self, X):
         """Return the distance to each hyperplane, times the norm of its weights.
