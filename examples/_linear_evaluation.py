@@ -1,0 +1,84 @@
+"""Linear evaluation of features: how well a linear classifier does with them."""
+
+import numpy as np
+from sklearn.model_selection import StratifiedKFold
+
+from sklgan import TorchLinearSVC
+
+
+def evaluate_features(F_train, y_train, F_test, y_test, cv_rows, device, seed, say):
+    """Return the figures of a linear classifier of features, which it standardises.
+
+    The DCGAN paper leaves features as they are. Standardised they do better, by some
+    3 points at 4,000 images, and those of an untrained network gain as much.
+    Both matrices are changed in place, since one may take half of the memory.
+    """
+    standardize(F_train, F_test)
+    strength, cv_accuracy = choose_strength(
+        F_train, y_train, cv_rows, device, seed, say
+    )
+    svm = TorchLinearSVC(C=strength / len(F_train), device=device)
+    svm.fit(F_train, y_train)
+    return {
+        "n_features": F_train.shape[1],
+        "C": svm.C,
+        "cv_accuracy": cv_accuracy,
+        "accuracy": float(np.mean(svm.predict(F_test) == y_test)),
+    }
+
+
+def standardize(train, test):
+    """Centre and scale columns by those of `train`, in place."""
+    mean = train.mean(axis=0, dtype=np.float64).astype(np.float32)
+    train -= mean
+    scale = np.sqrt(np.einsum("ij,ij->j", train, train) / len(train))
+    # A column that hardly varies is not blown up to the size of the others.
+    scale = np.maximum(scale, 0.01 * scale.mean())
+    train /= scale
+    test -= mean
+    test /= scale
+
+
+def choose_strength(F, y, cv_rows, device, seed, say):
+    """Return C * n_rows for features F, and its accuracy in cross-validation.
+
+    The objective adds up C times the loss of every row, so the weight of the data
+    against the penalty is C * n_rows. It is chosen on some of the rows, then kept
+    for all of them by making C smaller in proportion. Only training rows come here.
+    """
+    if len(F) > cv_rows:
+        rows = np.random.RandomState(seed).choice(len(F), cv_rows, replace=False)
+        F, y = F[rows], y[rows]
+    splitter = StratifiedKFold(3, shuffle=True, random_state=seed)
+    folds = list(splitter.split(F, y))
+    # The squared length of the rows scales out, so that one grid serves all features.
+    squared_length = float(np.vdot(F, F)) / len(F)
+    accuracy = {}
+
+    def evaluate(exponent):
+        if exponent not in accuracy:
+            strength = 10.0**exponent / squared_length
+            accuracy[exponent] = cross_validate(F, y, folds, strength, device)
+            say(f"    C n |x|^2 = 10^{exponent:g}: {accuracy[exponent]:.2%}")
+        return accuracy[exponent]
+
+    # Down first: a small C is solved soonest. There is no end of a grid to run into.
+    best = 3
+    for step in (-1, 1):
+        while abs(best + step) < 10 and evaluate(best + step) > evaluate(best):
+            best += step
+    best = max([best - 0.5, best, best + 0.5], key=evaluate)
+    return 10.0**best / squared_length, accuracy[best]
+
+
+def cross_validate(F, y, folds, strength, device):
+    """Return the accuracy on held-out rows at this C * n_rows, mean over folds."""
+    accuracies = []
+    for kept, held in folds:
+        # Rows of weight 0 take no part, so that no rows need to be copied.
+        weight = np.zeros(len(F))
+        weight[kept] = 1
+        svm = TorchLinearSVC(C=strength / len(kept), device=device)
+        predicted = svm.fit(F, y, sample_weight=weight).predict(F)
+        accuracies.append(np.mean(predicted[held] == y[held]))
+    return float(np.mean(accuracies))
