@@ -8,8 +8,9 @@ each of several splits, so that the figures have a spread::
 
     python examples/digits_demo.py
 
-C is chosen by cross-validation on the labelled images alone. The table goes to the
-terminal, a grid of samples and the training history to the folder ``outputs``.
+The SVM's settings are chosen by cross-validation on the labelled images alone. The
+table goes to the terminal, a grid of samples and the training history to the folder
+``outputs``.
 """
 
 import argparse
@@ -18,10 +19,11 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import GridSearchCV, train_test_split
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -41,17 +43,18 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--epochs", type=int, default=100, help="of the GAN")
-    add("--draws", type=int, default=5, help="splits, each with labels of its own")
-    add("--labels", type=int, nargs="+", default=[20, 50, 100, 200, 500])
+    add("--epochs", type=int, default=50, help="of the GAN")
+    add("--draws", type=int, default=4, help="splits, each with labels of its own")
+    add("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
+    add("--jobs", type=int, default=2, help="draws at a time, a process each")
     add("--device", default="auto", help="auto, cpu, cuda")
     add("--output", type=Path, default=Path("outputs"), help="where to put pictures")
     return parser.parse_args()
 
 
 def pixels(X):
-    """Return images as rows."""
-    return X.reshape(len(X), -1)
+    """Return images as rows in [0, 1]."""
+    return X.reshape(len(X), -1) / 16
 
 
 def draw_labels(y, n_labels, seed):
@@ -64,12 +67,18 @@ def draw_labels(y, n_labels, seed):
 
 
 def accuracy(F_train, y_train, F_test, y_test):
-    """Return the test accuracy of a linear SVM, C chosen on the training rows."""
+    """Return the test accuracy of a linear SVM.
+
+    C, and whether columns are standardised, are chosen on the training rows: pixels
+    are better as they are, and no baseline shall be weaker than it has to be.
+    """
+    pipeline = Pipeline(
+        [("scale", StandardScaler()), ("svm", LinearSVC(random_state=0))]
+    )
     search = GridSearchCV(
-        make_pipeline(StandardScaler(), LinearSVC(random_state=0)),
-        {"linearsvc__C": np.logspace(-4, 0, 5)},
-        cv=min(5, np.bincount(y_train).min()),
-        n_jobs=2,
+        pipeline,
+        {"scale": ["passthrough", StandardScaler()], "svm__C": [1e-3, 1e-2, 1e-1, 1]},
+        cv=min(3, np.bincount(y_train).min()),
     )
     with warnings.catch_warnings():
         # At large C and separable classes, more steps change nothing that is printed.
@@ -136,15 +145,23 @@ def write_pictures(gan, folder):
 def main():
     """Run all draws, print the table and write the pictures."""
     args = parse_arguments()
+    print(
+        f"{args.draws} draws of split and labels, {args.jobs} at a time; in each, a "
+        f"DCGAN trains for {args.epochs} epochs on 1,257 digits without labels",
+        flush=True,
+    )
     start = time.perf_counter()
-    figures = []
-    for seed in range(args.draws):
-        figure, gan = evaluate(seed, args)
+    draws = Parallel(n_jobs=args.jobs, return_as="generator")(
+        delayed(evaluate)(seed, args) for seed in range(args.draws)
+    )
+    figures, gans = [], []
+    for figure, gan in draws:
         figures.append(figure)
+        gans.append(gan)
         seconds = time.perf_counter() - start
-        print(f"draw {seed + 1} of {args.draws} done, {seconds:.0f} s", flush=True)
+        print(f"draw {len(figures)} of {args.draws} done, {seconds:.0f} s", flush=True)
     print_table(figures, args.labels)
-    write_pictures(gan, args.output)
+    write_pictures(gans[-1], args.output)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ arithmetic on images into ``_images``, anything about steps and epochs into
 ``_training``.
 """
 
-import warnings
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
@@ -20,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._tensors import (
     as_tensor,
+    device_or_cpu,
     has_native_bfloat16,
     resolve_device,
     to_numpy,
@@ -30,16 +30,29 @@ from sklgan._training import (
     AdversarialNet,
     EpochProgress,
     TrainingDivergedError,
-    equal_batches,
-    gather_batch_norm,
+    check_callbacks,
 )
 from sklgan.augment import AUGMENTATIONS, compose
-from sklgan.networks import NETWORKS, network_builders
+from sklgan.networks._build import NETWORKS, network_builders
 
 _INFERENCE_BATCH = 128
 
-# Means and variances over this many images are exact to well under a per cent.
-_STATISTICS_ROWS = 10_000
+
+def _builds_module(builder):
+    """Tell whether it is a class of modules, or a function that may return one."""
+    if isinstance(builder, type):
+        return issubclass(builder, torch.nn.Module)
+    return callable(builder) and not isinstance(builder, torch.nn.Module)
+
+
+def _check_pair(network):
+    """Refuse a tuple that is no pair of what builds a generator and a discriminator."""
+    if len(network) != 2 or not all(map(_builds_module, network)):
+        raise ValueError(
+            f"network={network!r} should be a pair (Generator, Discriminator) of torch "
+            "modules' classes, or of functions that return such modules; see "
+            "sklgan.networks for what they must offer."
+        )
 
 
 class BaseGAN(BaseEstimator):
@@ -110,16 +123,17 @@ class BaseGAN(BaseEstimator):
     def _unchanged_on_error(self):
         """Take back all attributes that were set, if an error leaves the context.
 
-        A divergence is not among them: its estimator has the last good weights.
+        Unless there are new networks: after a divergence or Ctrl-C the estimator has
+        those of the last good epoch.
         """
         before = vars(self).copy()
         try:
             yield
-        except TrainingDivergedError:
-            raise
-        except Exception:
-            vars(self).clear()
-            vars(self).update(before)
+        except BaseException:
+            generator = vars(self).get("generator_")
+            if generator is None or generator is before.get("generator_"):
+                vars(self).clear()
+                vars(self).update(before)
             raise
 
     def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True):
@@ -134,11 +148,16 @@ class BaseGAN(BaseEstimator):
             Whether the discriminator may normalise over the batch.
         """
         resolve_device(self.device)
+        check_callbacks(self.callbacks or ())
         # A continuation must match what the last fit saw.
         continued = self.warm_start and hasattr(self, "generator_")
         X = check_images(self, X, reset=not continued)
-        if not continued:
-            self._architecture = self._choose_architecture(n_outputs, batch_norm)
+        architecture = self._choose_architecture(n_outputs, batch_norm)
+        if continued:
+            check_array(X[:2], ensure_min_samples=2, estimator=self)
+            self._check_continuation(architecture)
+        else:
+            self._architecture = architecture
             self.history_, self.n_iter_ = [], 0
             self._training_state = None
             vars(self).pop("generator_", None)
@@ -168,13 +187,12 @@ class BaseGAN(BaseEstimator):
             try:
                 if self.max_epochs > 0:
                     net.train(rows, y)
-            except TrainingDivergedError as error:
+            except (KeyboardInterrupt, TrainingDivergedError) as error:
                 self._keep(net, rows)
-                message = self._divergence_message(error.losses)
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                message = self._divergence_message(error, net.autocast)
                 raise TrainingDivergedError(message, error.losses) from None
-            except KeyboardInterrupt:
-                self._keep(net, rows)
-                raise
             self._keep(net, rows)
         return self
 
@@ -196,11 +214,8 @@ class BaseGAN(BaseEstimator):
                 "image_shape=(h, w, c) if its rows are flattened images, else "
                 "augment=None."
             )
-        if isinstance(network, tuple) and len(network) != 2:
-            raise ValueError(
-                f"network={network!r} should be a pair (Generator, Discriminator) of "
-                "classes; see sklgan.networks for what they must offer."
-            )
+        if isinstance(network, tuple):
+            _check_pair(network)
         shape = (self.n_features_in_,)
         if not flat:
             height, width, channels = self.image_shape_
@@ -214,6 +229,19 @@ class BaseGAN(BaseEstimator):
             "batch_norm": batch_norm,
         }
 
+    def _check_continuation(self, architecture):
+        """Refuse to go on with other networks than those of the last fit."""
+        for name, now in architecture.items():
+            before = self._architecture[name]
+            if now != before:
+                if name == "batch_norm":
+                    name = "batch normalisation (none with a gradient penalty)"
+                raise ValueError(
+                    "warm_start=True continues the networks of the last fit, but "
+                    f"{name} was {before!r} and is {now!r} now; set it back, or "
+                    "warm_start=False to begin anew."
+                )
+
     def _build_net(self, device, discriminator_loss, generator_loss):
         """Return the engine, not yet initialised."""
         generator, discriminator = network_builders(**self._architecture)
@@ -222,9 +250,7 @@ class BaseGAN(BaseEstimator):
         augment = (
             self.augment if callable(self.augment) else compose(self.augment or ())
         )
-        callbacks = list(self.callbacks or [])
-        if self.verbose:
-            callbacks.append(("progress", EpochProgress()))
+        progress = [("progress", EpochProgress())] if self.verbose else []
         return AdversarialNet(
             generator=generator,
             discriminator=discriminator,
@@ -240,33 +266,19 @@ class BaseGAN(BaseEstimator):
             lr=self.learning_rate,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            callbacks=callbacks,
+            callbacks=[*(self.callbacks or ()), *progress],
             device=device,
             verbose=0,
         )
 
     def _keep(self, net, rows):
         """Take over from the engine what outlives it: networks, history, state."""
-        self.n_iter_ += len(net.history)
-        for row in net.history:
-            figures = {
-                name: value
-                for name, value in row.items()
-                if isinstance(value, float) and name != "dur"
-            }
-            epoch = len(self.history_) + 1
-            duration = row.get("dur", float("nan"))
-            self.history_.append({"epoch": epoch, **figures, "duration": duration})
-        self._training_state = (
-            to_numpy(net.training_state()) if self.warm_start else None
-        )
-        order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
-        bounds = equal_batches(len(order), self.batch_size)
-        batches = (
-            net.to_batch(rows[order[start:stop]])
-            for start, stop in zip(bounds, bounds[1:], strict=False)
-        )
-        self.discriminator_ = gather_batch_norm(net.discriminator_, batches)
+        self.history_ = [*self.history_, *net.history_rows(self.n_iter_)]
+        self.n_iter_ = len(self.history_)
+        state = net.training_state() if self.warm_start else None
+        self._training_state = to_numpy(state)
+        self.discriminator_ = net.settled_discriminator(rows)
+        # Last: with it, all is new; see _unchanged_on_error.
         self.generator_ = net.averaged_generator()
 
     def _load_training_state(self, net):
@@ -280,14 +292,16 @@ class BaseGAN(BaseEstimator):
             getattr(net, name).load_state_dict(self.generator_.state_dict())
         net.discriminator_.load_state_dict(self.discriminator_.state_dict())
 
-    def _divergence_message(self, losses):
-        """Say which epoch was lost and what to change."""
-        figures = ", ".join(f"{name} = {loss}" for name, loss in losses.items())
+    def _divergence_message(self, error, autocast):
+        """Say which epoch was lost, why, and what to change."""
+        remedies = [f"Lower learning_rate (now {self.learning_rate})"]
+        if getattr(self, "loss", "hinge") not in ("hinge", "nonsaturating"):
+            remedies.append("choose loss='hinge' or 'nonsaturating'")
+        if autocast:
+            remedies.append("set precision='float32'")
         return (
-            f"Training diverged in epoch {self.n_iter_ + 1}: {figures}. The weights of "
-            f"epoch {self.n_iter_} have been kept. Lower learning_rate (now "
-            f"{self.learning_rate}), or choose loss='hinge' or 'nonsaturating'"
-            + (" or precision='float32'." if self.precision != "float32" else ".")
+            f"Training diverged in epoch {self.n_iter_ + 1}: {error}. The weights of "
+            f"epoch {self.n_iter_} have been kept. {', or '.join(remedies)}."
         )
 
     # Use of the fitted networks -------------------------------------------------
@@ -320,7 +334,10 @@ class BaseGAN(BaseEstimator):
         return self.generate(rng.standard_normal((n_samples, latent_dim)))
 
     def generate(self, Z):
-        """Map latent vectors to images, each on its own, whatever is beside it.
+        """Map latent vectors to images, each on its own.
+
+        What is beside a vector does not matter: exactly for ``network="mlp"``, to
+        rounding of float32 (about 1e-7) for convolutions and networks of your own.
 
         Parameters
         ----------
@@ -398,7 +415,7 @@ class BaseGAN(BaseEstimator):
 
         Matrix products choose their order of summation by the number of rows, so that
         a row's last digits would depend on what is beside it; convolutions do not, and
-        padding them would cost too much.
+        padding them would cost too much. Networks of the user's are not padded either.
         """
         if self._architecture["network"] != "mlp":
             return batch
@@ -420,15 +437,7 @@ class BaseGAN(BaseEstimator):
         super().__setstate__(state)
         if not isinstance(state.get("generator_"), dict):
             return
-        try:
-            device = resolve_device(self.device)
-        except ValueError:
-            warnings.warn(
-                f"Fitted with device={self.device!r}, which is not there; the networks "
-                "were loaded on the CPU.",
-                stacklevel=2,
-            )
-            device = torch.device("cpu")
+        device = device_or_cpu(self.device)
         names = ("generator_", "discriminator_")
         # Building draws initial weights, which are then replaced.
         with torch_seed(0):

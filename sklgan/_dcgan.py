@@ -14,7 +14,7 @@ from sklgan._base import BaseGAN
 from sklgan._images import check_images
 from sklgan._tensors import torch_seed
 from sklgan.losses import ADVERSARIAL_LOSSES, discriminator_loss, generator_loss
-from sklgan.networks import network_builders
+from sklgan.networks._build import network_builders
 
 # Gulrajani et al. 2017 for the first; R3GAN tunes the second between 0.05 and 150.
 _PENALTY_WEIGHTS = {"wasserstein": 10.0, "relativistic": 1.0}
@@ -54,10 +54,9 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
 
     loss : {"nonsaturating", "hinge", "wasserstein", "least_squares", \
 "relativistic"}, default="nonsaturating"
-        The adversarial loss; see :mod:`sklgan.losses`. The last but one and
-        ``"wasserstein"`` cost less memory than ``"relativistic"``, which, like
-        ``"wasserstein"``, needs gradient penalties and then trains a discriminator
-        without batch normalisation.
+        The adversarial loss; see :mod:`sklgan.losses`. ``"wasserstein"`` and
+        ``"relativistic"`` need gradient penalties, which cost time and memory, and
+        train a discriminator without batch normalisation.
 
     gradient_penalty : "auto" or float, default="auto"
         Weight of the gradient penalty: lambda of WGAN-GP for ``"wasserstein"``
@@ -111,7 +110,7 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
 
     random_state : int, RandomState instance or None, default=None
         Decides all that is drawn in ``fit``, and in ``sample`` where that is not told
-        otherwise.
+        otherwise. Fits in parallel threads are not repeatable; in processes they are.
 
     verbose : int, default=0
         1 shows a progress bar.
@@ -254,8 +253,8 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         Raises
         ------
         TrainingDivergedError
-            If a loss becomes NaN or infinite; the estimator then has the weights of
-            the last good epoch.
+            If a loss or a weight becomes NaN or infinite; the estimator then has the
+            weights of the last good epoch.
         """
         weight = self.gradient_penalty
         if weight == "auto":

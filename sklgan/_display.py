@@ -1,7 +1,7 @@
 """Pictures of a fitted estimator: arrays are kept, and drawn by ``plot``.
 
 As in scikit-learn, ``from_estimator`` computes and draws; matplotlib is imported
-only there.
+only then.
 """
 
 import numpy as np
@@ -107,6 +107,11 @@ class SamplesDisplay:
         """
         images = np.asarray(self.images, dtype=float)
         images = images[..., None] if images.ndim == 3 else images
+        if images.ndim != 4 or images.shape[3] not in (1, 3, 4):
+            raise ValueError(
+                f"images of shape {np.shape(self.images)} cannot be drawn; they should "
+                "be (n_samples, h, w), or (n_samples, h, w, c) with 1, 3 or 4 channels."
+            )
         check_array(images, allow_nd=True, input_name="images")
         low, high = self.data_range
         images = np.clip((images - low) / (high - low), 0, 1)
@@ -232,12 +237,15 @@ class TrainingHistoryDisplay:
             )
         labels = {"d_loss": "discriminator", "g_loss": "generator"}
         self.ax_ = _axes(ax, "TrainingHistoryDisplay.plot", figsize=(6, 3.5))
+        from matplotlib.ticker import MaxNLocator
+
         self.figure_ = self.ax_.figure
         epochs = [row["epoch"] for row in self.history]
         self.lines_ = [
-            self.ax_.plot(epochs, values, label=labels.get(name, name))[0]
+            self.ax_.plot(epochs, values, marker=".", label=labels.get(name, name))[0]
             for name, values in self.losses().items()
         ]
         self.ax_.set(xlabel="epoch", ylabel="mean loss")
+        self.ax_.xaxis.set_major_locator(MaxNLocator(integer=True))
         self.ax_.legend()
         return self

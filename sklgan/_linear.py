@@ -140,7 +140,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            float32 and float64 are kept, other dtypes become float32.
+            Rows of numbers; float32 and float64 are kept, others become float32.
         y : array-like of shape (n_samples,)
             Classes.
         sample_weight : array-like of shape (n_samples,), default=None

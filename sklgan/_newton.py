@@ -26,9 +26,14 @@ from torch import Tensor
 _STAGE = 3.0
 _STAGE_TOLERANCE = 1e-2
 
-# Rows (or columns) up to which a class's system is solved by a Cholesky factor.
-_DIRECT_ROWS = 6000
+# Sizes up to which Cholesky factors are taken, one a class; half of the rows may be
+# active. X X' is kept for the rows: 0.6 GB for these.
+_DIRECT_ROWS = 12_000
 _DIRECT_COLUMNS = 1200
+
+# An iteration of conjugate gradients costs what so many multiplications a value of X
+# cost in a factor: it waits for the memory.
+_CG_COST = 12
 
 _N_EIGENVECTORS = 200
 _CG_TOLERANCE = 0.1
@@ -134,7 +139,7 @@ def minimize_squared_hinge(
         slack = (1 - Y * Z).clamp_min_(0)
         objective = 0.5 * _dot(W, W) + _dot(c * slack, slack)
         gradient = W - 2 * rows.transposed_times(c * slack * Y)
-        D, ZD = solver.direction(W, Z, Y, gradient, c, slack > 0, last=n_stages == 0)
+        D, ZD = solver.direction(W, Y, gradient, c, slack > 0)
         decrease = -0.5 * _dot(gradient, D)
         step = _line_search(W, D, Y * Z, Y * ZD, c)
         W += step.to(W.dtype) * D
@@ -156,19 +161,26 @@ class _Solver:
         self.rows = rows
         self.kernel = self.eigenvectors = None
 
-    def direction(self, W, Z, Y, gradient, c, active, *, last):
-        """Return D (d + 1, k) and X D (n, k)."""
+    def direction(self, W, Y, gradient, c, active):
+        """Return D (d + 1, k) and X D (n, k).
+
+        Conjugate gradients are given about the time that Cholesky factors would take;
+        where that is not enough, and the factors fit, these are taken.
+        """
         n, d = self.rows.shape
-        n_active = int(active.sum(0).max())
         if d < n and d <= _DIRECT_COLUMNS:
             D = self._by_columns(gradient, c, active)
             return D, self.rows.times(D)
-        few = n_active <= max(_DIRECT_ROWS // 4, 0.6 * min(n, _DIRECT_ROWS))
-        # Early stages have many active rows, but a Hessian that gradients can solve.
-        if n <= 2 * _DIRECT_ROWS and n_active <= _DIRECT_ROWS and (few or last):
+        n_active = int(active.sum(0).max())
+        direct = n <= _DIRECT_ROWS and n_active <= _DIRECT_ROWS // 2
+        limit = _CG_ITERATIONS
+        if direct:
+            limit = min(limit, 5 + n_active**3 // (_CG_COST * n * d))
+        D, ZD, solved = self._by_gradients(gradient, c, active, limit)
+        if direct and not solved:
             D = self._by_rows(Y, c, active) - W
-            return D, self.rows.times(D)
-        return self._by_gradients(gradient, c, active)
+            ZD = self.rows.times(D)
+        return D, ZD
 
     def _by_columns(self, gradient, c, active):
         """Solve in d + 1 dimensions."""
@@ -190,7 +202,6 @@ class _Solver:
     def _by_rows(self, Y, c, active):
         """Return the minimiser for these active rows, (d + 1, k), solved in n-space."""
         if self.kernel is None:
-            self.eigenvectors = None
             self.kernel = self.rows.gram()
         B = torch.zeros_like(Y)
         for k in range(Y.shape[1]):
@@ -205,8 +216,11 @@ class _Solver:
             del system, factor
         return self.rows.transposed_times(B)
 
-    def _by_gradients(self, gradient, c, active):
-        """Solve for all classes by preconditioned conjugate gradients."""
+    def _by_gradients(self, gradient, c, active, limit):
+        """Solve for all classes by preconditioned conjugate gradients.
+
+        Returns D, X D, and whether ``limit`` iterations were enough.
+        """
         rows, weight = self.rows, 2 * c * active
         precondition = self._preconditioner(weight)
         D, residual = torch.zeros_like(gradient), -gradient
@@ -214,7 +228,8 @@ class _Solver:
         z = precondition(residual)
         direction, rz = z.clone(), _dot(residual, z)
         goal = _CG_TOLERANCE**2 * rz
-        for _ in range(_CG_ITERATIONS):
+        solved = False
+        for _ in range(limit):
             image = rows.times(direction)
             curved = direction + rows.transposed_times(weight * image)
             step = rz / _dot(direction, curved).clamp_min(1e-300)
@@ -224,11 +239,12 @@ class _Solver:
             residual -= step * curved
             z = precondition(residual)
             rz_next = _dot(residual, z)
-            if bool((rz_next <= goal).all()):
+            solved = bool((rz_next <= goal).all())
+            if solved:
                 break
             direction = z + (rz_next / rz.clamp_min(1e-300)).to(D.dtype) * direction
             rz = rz_next
-        return D, ZD
+        return D, ZD, solved
 
     def _preconditioner(self, weight):
         """Return the inverse of I + mean weight x (leading part of X'X), a function."""

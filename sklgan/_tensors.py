@@ -19,7 +19,8 @@ def resolve_device(device):
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        # "meta" has no values that could be copied back.
+        torch.empty(0, device=resolved).cpu()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
@@ -27,6 +28,19 @@ def resolve_device(device):
             "to take a GPU where there is one."
         ) from error
     return resolved
+
+
+def device_or_cpu(device):
+    """Return the device, or with a warning the CPU where the device is not there."""
+    try:
+        return resolve_device(device)
+    except ValueError:
+        warnings.warn(
+            f"Fitted with device={device!r}, which is not there; the networks were "
+            "loaded on the CPU.",
+            stacklevel=3,
+        )
+        return torch.device("cpu")
 
 
 def has_native_bfloat16(device):
@@ -76,7 +90,11 @@ def to_torch(state):
 
 @contextmanager
 def torch_seed(seed, device="cpu"):
-    """Draw from ``seed`` within the context; torch's generators are then restored."""
+    """Draw from ``seed`` within the context; torch's generators are then restored.
+
+    They belong to the whole process, so that what parallel threads draw is not
+    repeatable; what parallel processes draw is.
+    """
     device = torch.device(device)
     cuda = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):

@@ -9,22 +9,33 @@ import math
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EpochTimer
+from skorch.callbacks import Callback, EarlyStopping, EpochTimer
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 from tqdm import tqdm
 
+# Means and variances over this many images are exact to well under a per cent.
+_STATISTICS_ROWS = 10_000
+
 
 class TrainingDivergedError(ValueError):
-    """Raised by ``fit`` when a loss becomes NaN or infinite.
+    """Raised by ``fit`` when a loss or a weight becomes NaN or infinite.
 
     The estimator keeps the weights of the last good epoch and can be used.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and what to change.
+    losses : dict of str to float, optional
+        The mean losses of the epoch that was lost.
     """
 
-    def __init__(self, message, losses):
+    def __init__(self, message, losses=None):
+        # A pickle calls the class with the message alone.
         super().__init__(message)
-        self.losses = losses
+        self.losses = losses or {}
 
 
 def equal_batches(n_rows, batch_size):
@@ -80,17 +91,29 @@ def gather_batch_norm(module, batches):
     return module.eval()
 
 
-def _is_early_stop(error):
-    """Tell whether a callback of skorch's own, not the user's keyboard, ended it.
+def check_callbacks(callbacks):
+    """Raise TypeError where a list holds something else than skorch callbacks."""
+    for item in callbacks:
+        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
+        fits = issubclass if isinstance(callback, type) else isinstance
+        if not fits(callback, Callback):
+            raise TypeError(
+                f"callbacks holds {item!r}; each should be a skorch callback, its "
+                "class, or a pair (name, callback)."
+            )
 
-    skorch stops early by raising KeyboardInterrupt after an epoch.
+
+def _is_early_stop(net, error):
+    """Tell whether EarlyStopping, not the user's keyboard, ended the training.
+
+    It stops by raising KeyboardInterrupt itself, when its patience is at an end.
     """
     traceback = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
-    module = traceback.tb_frame.f_globals.get("__name__", "")
-    return isinstance(error, KeyboardInterrupt) and module.startswith(
-        "skorch.callbacks"
+    return traceback.tb_frame.f_code is EarlyStopping.on_epoch_end.__code__ and any(
+        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
+        for _, callback in net.callbacks_
     )
 
 
@@ -190,7 +213,7 @@ class AdversarialNet(NeuralNet):
         """Build both networks and the averaged generator."""
         self.generator_ = self.generator()
         self.discriminator_ = self.discriminator()
-        self.ema_generator_ = copy.deepcopy(self.generator_).requires_grad_(False)
+        self.ema_generator_ = copy.deepcopy(self.generator_)
         for module in (self.generator_, self.discriminator_, self.ema_generator_):
             module.to(memory_format=torch.channels_last)
         self.n_steps_ = 0
@@ -219,11 +242,14 @@ class AdversarialNet(NeuralNet):
     def train(self, rows, y=None):
         """Run ``max_epochs`` epochs; an interruption leaves the last whole epoch.
 
+        skorch's ``fit_loop`` calls ``run_single_epoch`` for each, and that
+        ``train_step`` for each batch of ``InMemoryBatches``.
+
         Raises
         ------
         TrainingDivergedError
-            If a loss is NaN or infinite, after the weights of the last good epoch
-            have been restored.
+            If a loss or a weight is NaN or infinite, after the weights of the last
+            good epoch have been restored; the message says what it is.
         KeyboardInterrupt
             As it came, after the same.
         """
@@ -232,7 +258,7 @@ class AdversarialNet(NeuralNet):
         try:
             self.fit_loop(rows, y)
         except (KeyboardInterrupt, TrainingDivergedError) as error:
-            if not _is_early_stop(error):
+            if not _is_early_stop(self, error):
                 self._restore_epoch()
                 raise
         finally:
@@ -251,12 +277,18 @@ class AdversarialNet(NeuralNet):
                 sums[name] = sums.get(name, 0.0) + loss
                 counts[name] = counts.get(name, 0) + 1
             self.history.record_batch("train_batch_size", len(batch[0]))
-            self.notify("on_batch_end", batch=batch, training=training, **losses)
+            # Scoring callbacks ask for predictions, which a GAN does not make.
+            self.notify(
+                "on_batch_end", batch=batch, training=training, y_pred=None, **losses
+            )
         means = {name: float(sums[name]) / counts[name] for name in sums}
         for name, mean in means.items():
             self.history.record(name, mean)
         if not all(math.isfinite(mean) for mean in means.values()):
-            raise TrainingDivergedError(f"The losses became {means}.", means)
+            figures = ", ".join(f"{name} = {mean}" for name, mean in means.items())
+            raise TrainingDivergedError(figures, means)
+        if not self._weights_are_finite():
+            raise TrainingDivergedError("the weights are not finite", means)
         self._keep_epoch()
 
     def train_step(self, batch, **fit_params):
@@ -270,14 +302,16 @@ class AdversarialNet(NeuralNet):
         rows, y = batch
         self._set_training(True)
         self.n_steps_ += 1
+        updates_generator = self.n_steps_ % self.n_critic == 0
         real = self.augment(self.to_batch(rows))
         with self._autocast():
-            fake = self.generator_(self.draw_latent(len(real)))
+            with torch.set_grad_enabled(updates_generator):
+                fake = self.generator_(self.draw_latent(len(real)))
             d_loss = self.discriminator_loss(
                 self.discriminator_, real, self.augment(fake.detach().float()), y
             )
         self._update(d_loss)
-        if self.n_steps_ % self.n_critic:
+        if not updates_generator:
             return {"d_loss": d_loss.detach()}
         # Frozen, the discriminator passes gradients on without gathering its own.
         self.discriminator_.requires_grad_(False)
@@ -294,12 +328,35 @@ class AdversarialNet(NeuralNet):
         """Draw latent vectors (n_rows, latent_dim) from N(0, 1), on the device."""
         return torch.randn(n_rows, self.latent_dim, device=self.device)
 
+    def settled_discriminator(self, rows):
+        """Return the discriminator, its BatchNorm statistics those of the rows."""
+        order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
+        bounds = equal_batches(len(order), self.batch_size)
+        batches = (
+            self.to_batch(rows[order[start:stop]])
+            for start, stop in zip(bounds, bounds[1:], strict=False)
+        )
+        return gather_batch_norm(self.discriminator_, batches)
+
     def averaged_generator(self):
         """Return the generator with averaged weights, BatchNorm statistics to match."""
         if not self.ema_decay:
             self.ema_generator_.load_state_dict(self.generator_.state_dict())
         batches = (self.draw_latent(128) for _ in range(50))
         return gather_batch_norm(self.ema_generator_, batches)
+
+    def history_rows(self, n_before):
+        """Return a dict for each whole epoch, counted on from ``n_before``."""
+        rows = []
+        for epoch, row in enumerate(self.history, start=n_before + 1):
+            figures = {
+                name: value
+                for name, value in row.items()
+                if isinstance(value, float) and name != "dur"
+            }
+            duration = row.get("dur", float("nan"))
+            rows.append({"epoch": epoch, **figures, "duration": duration})
+        return rows
 
     def training_state(self):
         """Return all that a continuation needs, nested dicts of tensors and numbers."""
@@ -318,6 +375,12 @@ class AdversarialNet(NeuralNet):
         self.discriminator_.load_state_dict(state["discriminator"])
         self.optimizer_.load_state_dict(state["optimizer"])
         self.n_steps_ = state["n_steps"]
+
+    def _weights_are_finite(self):
+        """Tell whether all weights are finite numbers; the device is asked once."""
+        modules = (self.generator_, self.discriminator_)
+        finite = [p.isfinite().all() for m in modules for p in m.parameters()]
+        return bool(torch.stack(finite).all())
 
     def _keep_epoch(self):
         """Remember the state, and how many epochs led to it."""

@@ -105,7 +105,8 @@ def compose(names: str | Iterable[str]) -> Callable[[Tensor], Tensor]:
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise ValueError(
-            f"Unknown augmentation {unknown[0]!r}; choose among {list(AUGMENTATIONS)}."
+            f"augment names {unknown[0]!r}, which is unknown; choose among "
+            f"{', '.join(map(repr, AUGMENTATIONS))}."
         )
 
     def augment(images: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import numpy as np
 from sklearn.datasets import fetch_openml
 from sklearn.utils import Bunch
 
+__all__ = ["load_cifar10"]
+
 _CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar.html"
 _CIFAR10_NAMES = tuple(
     "airplane automobile bird cat deer dog frog horse ship truck".split()

@@ -174,15 +174,16 @@ def discriminator_loss(
         A scalar.
     """
     d_loss, _ = ADVERSARIAL_LOSSES[loss]
-    zero_centred = penalty_weight > 0 and loss != "wasserstein"
-    if zero_centred:
-        real, fake = (x.detach().requires_grad_() for x in (real, fake))
+    with_r1 = penalty_weight > 0 and loss != "wasserstein"
+    with_r2 = with_r1 and loss == "relativistic"
+    real = real.detach().requires_grad_(with_r1)
+    fake = fake.detach().requires_grad_(with_r2)
     real_logits = discriminator(real)[1].float()
     fake_logits = discriminator(fake)[1].float()
     value = d_loss(real_logits, fake_logits)
-    if zero_centred:
+    if with_r1:
         penalty = r1_penalty(real_logits, real)
-        if loss == "relativistic":
+        if with_r2:
             penalty = penalty + r1_penalty(fake_logits, fake)
         value = value + 0.5 * penalty_weight * penalty
     elif penalty_weight > 0:

@@ -7,7 +7,7 @@ with one activation a layer, (n, c, h, w) or (n, units), and ``logits`` is
 (n, n_outputs). For flat X the shapes are ``(d,)`` and images are rows (n, d).
 """
 
-from sklgan.networks._build import NETWORKS, network_builders
+from sklgan.networks._build import NETWORKS
 from sklgan.networks._dcgan import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -26,5 +26,4 @@ __all__ = [
     "MLPDiscriminator",
     "MLPGenerator",
     "initialize_weights",
-    "network_builders",
 ]
