@@ -48,6 +48,9 @@ examples: $(VENV)/.dev ## Run the examples at a small size.
 	@for example in $(sort $(wildcard examples/plot_*.py)); do \
 	    echo "== $$example"; (cd $(SMALL) && $(CURDIR)/$(BIN)/python $(CURDIR)/$$example) || exit 1; \
 	done
+	@echo "== examples/digits_demo.py"
+	@cd $(SMALL) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/digits_demo.py \
+	    --draws 1 --jobs 1 --epochs 1 --labels 20 50
 
 docs: $(VENV)/.docs ## Build the documentation into docs/_build/html.
 	@echo "== documentation, the gallery's examples included"

@@ -20,6 +20,7 @@ Keerthi 2008, JMLR 9 (truncated Newton for linear models); Halko, Martinsson and
 import math
 
 import torch
+from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor
 
 # Factor between two stages of C, and how well all but the last are solved.
@@ -88,7 +89,8 @@ class Rows:
         for rows in self.blocks:
             part = self.X[rows].to(self.device)
             for columns in self.blocks:
-                gram[rows, columns] = part @ self.X[columns].to(self.device).T
+                other = self.X[columns].to(self.device)
+                torch.mm(part, other.T, out=gram[rows, columns])
         return gram.add_(self.bias**2)
 
     def mean_square(self) -> float:
@@ -139,7 +141,7 @@ def minimize_squared_hinge(
         slack = (1 - Y * Z).clamp_min_(0)
         objective = 0.5 * _dot(W, W) + _dot(c * slack, slack)
         gradient = W - 2 * rows.transposed_times(c * slack * Y)
-        D, ZD = solver.direction(W, Y, gradient, c, slack > 0)
+        D, ZD = solver.direction(W, Y, gradient, c, c * slack > 0)
         decrease = -0.5 * _dot(gradient, D)
         step = _line_search(W, D, Y * Z, Y * ZD, c)
         W += step.to(W.dtype) * D
@@ -194,9 +196,8 @@ class _Solver:
                 part = self.rows.X[block].to(gradient.device).double()
                 part = torch.nn.functional.pad(part, (0, 1), value=self.rows.bias)
                 hessian.addmm_(part.T, part * weight[block, None])
-            factor = torch.linalg.cholesky(hessian)
-            right = -gradient[:, k : k + 1].double()
-            D[:, k] = torch.cholesky_solve(right, factor)[:, 0].to(D.dtype)
+            right = -gradient[:, k].double()
+            D[:, k] = _solve_in_place(hessian, right).to(D.dtype)
         return D
 
     def _by_rows(self, Y, c, active):
@@ -208,12 +209,14 @@ class _Solver:
             chosen = active[:, k].nonzero()[:, 0]
             if len(chosen) == 0:
                 continue
-            system = self.kernel[chosen][:, chosen].double()
+            size = len(chosen)
+            system = c.new_empty(size, size, dtype=torch.float64)
+            for part in range(0, size, 512):
+                block = slice(part, part + 512)
+                system[block] = self.kernel[chosen[block, None], chosen]
             system.diagonal().add_(0.5 / c[chosen, k].double())
-            factor = torch.linalg.cholesky(system)
-            right = Y[chosen, k : k + 1].double()
-            B[chosen, k] = torch.cholesky_solve(right, factor)[:, 0].to(B.dtype)
-            del system, factor
+            right = Y[chosen, k].double()
+            B[chosen, k] = _solve_in_place(system, right).to(B.dtype)
         return self.rows.transposed_times(B)
 
     def _by_gradients(self, gradient, c, active, limit):
@@ -274,6 +277,16 @@ def _leading_eigenvectors(rows: Rows):
     values = values.clamp_min(0)
     others = rows.mean_square() * n - float(values.sum())
     return V @ rotation, values, max(others, 0.0) / max(1, min(n, d + 1) - r)
+
+
+def _solve_in_place(system: Tensor, right: Tensor) -> Tensor:
+    """Solve a symmetric positive definite system; on the CPU it is overwritten."""
+    if system.device.type != "cpu":
+        factor = torch.linalg.cholesky(system)
+        return torch.cholesky_solve(right[:, None], factor)[:, 0]
+    # torch copies what it factors, which here would be the largest thing in memory.
+    factor = cho_factor(system.numpy().T, overwrite_a=True, check_finite=False)
+    return torch.from_numpy(cho_solve(factor, right.numpy(), check_finite=False))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
