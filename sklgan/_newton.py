@@ -39,6 +39,7 @@ _CG_COST = 12
 _N_EIGENVECTORS = 200
 _CG_TOLERANCE = 0.1
 _CG_ITERATIONS = 250
+_CG_FEWEST = 5
 
 # Bytes of X that are on another device at a time, where it does not fit there.
 _BLOCK_BYTES = 2**28
@@ -177,12 +178,13 @@ class _Solver:
         direct = n <= _DIRECT_ROWS and n_active <= _DIRECT_ROWS // 2
         limit = _CG_ITERATIONS
         if direct:
-            limit = min(limit, 5 + n_active**3 // (_CG_COST * n * d))
-        D, ZD, solved = self._by_gradients(gradient, c, active, limit)
-        if direct and not solved:
-            D = self._by_rows(Y, c, active) - W
-            ZD = self.rows.times(D)
-        return D, ZD
+            limit = min(limit, n_active**3 // (_CG_COST * n * d))
+        if limit >= _CG_FEWEST:
+            D, ZD, solved = self._by_gradients(gradient, c, active, limit)
+            if solved or not direct:
+                return D, ZD
+        D = self._by_rows(Y, c, active) - W
+        return D, self.rows.times(D)
 
     def _by_columns(self, gradient, c, active):
         """Solve in d + 1 dimensions."""
