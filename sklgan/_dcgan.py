@@ -282,11 +282,16 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         n_layers = len(shapes)
         layers = range(1, n_layers + 1) if self.layers == "all" else self.layers
         for layer in layers:
-            if not isinstance(layer, Integral) or not 1 <= layer <= n_layers:
+            known = isinstance(layer, Integral) and not isinstance(layer, bool)
+            if not known or not 1 <= layer <= n_layers:
                 raise ValueError(
                     f"layers={self.layers!r} names layer {layer!r}, but the "
                     f"discriminator has layers 1 to {n_layers}."
                 )
+        if len(set(layers)) < len(layers):
+            raise ValueError(
+                f"layers={self.layers!r} names a layer twice; name each once."
+            )
         if len(layers) == 0:
             raise ValueError(f"layers={self.layers!r} names no layer; use 'all'.")
         self.layers_ = [int(layer) for layer in layers]

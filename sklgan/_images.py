@@ -215,6 +215,8 @@ def _as_array(X):
         X = _stack(X)
     if X.dtype == object and X.ndim == 1 and len(X) and np.ndim(X[0]) > 0:
         X = _stack(list(X))
+    if X.size == 0 and X.ndim == 1:
+        raise ValueError("X is empty. Pass at least 2 samples.")
     if X.dtype.kind not in "biufcO":
         raise ValueError(
             f"X has dtype {X.dtype} and {X.ndim} dimensions, but numbers are needed. "

@@ -63,7 +63,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
 
     Attributes
     ----------
-    coef_ : ndarray of shape (1, n_features_in_) or (n_classes, n_features_in_)
+    coef_ : ndarray of shape (1, n_features) or (n_classes, n_features)
         Weights of the features, in the dtype of X.
 
     intercept_ : ndarray of shape (1,) or (n_classes,)
@@ -167,6 +167,10 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         bias = float(self.intercept_scaling) if self.fit_intercept else 0.0
         rows = Rows(_place(as_tensor(X), device), bias, device)
         Y, weights = self._targets(classes, codes, sample_weight, X.dtype)
+        if not np.isfinite(rows.mean_square()):
+            raise ValueError(
+                f"The rows of X are too long for {X.dtype}; scale the columns of X."
+            )
         W, self.n_iter_, converged = minimize_squared_hinge(
             rows,
             Y.to(device),
@@ -197,10 +201,19 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         factors = compute_class_weight(
             self.class_weight, classes=classes, y=classes[codes]
         )
+        if (factors < 0).any():
+            raise ValueError(
+                f"class_weight={self.class_weight!r} has a negative factor; use "
+                "factors of 0 or more."
+            )
         columns = np.arange(1, 2) if len(classes) == 2 else np.arange(len(classes))
         positive = codes[:, None] == columns
         rest = factors[0] if len(classes) == 2 else 1.0
         C = self.C * sample_weight[:, None] * np.where(positive, factors[columns], rest)
+        if C.max() > np.finfo(dtype).max:
+            raise ValueError(
+                f"C={self.C!r} times the weights is too large for {dtype}; lower C."
+            )
         Y = np.where(positive, 1, -1)
         return torch.from_numpy(Y.astype(dtype)), torch.from_numpy(C.astype(dtype))
 

@@ -62,7 +62,7 @@ class Rows:
         self.X, self.bias, self.device = X, bias, device
         self.shape = X.shape
         step = len(X)
-        if X.device != device:
+        if X.device.type != device.type:
             step = max(1, _BLOCK_BYTES // (X.shape[1] * X.element_size()))
         self.blocks = [
             slice(start, min(start + step, len(X))) for start in range(0, len(X), step)
@@ -135,8 +135,8 @@ def minimize_squared_hinge(
     Z = torch.zeros_like(Y)
     solver = _Solver(rows)
     # A C this small leaves all margins near 0, and is solved by a step or two.
-    first = 1 / (2 * rows.mean_square() * float(weights.max().clamp_min(1e-30)))
-    n_stages = max(0, math.ceil(math.log(1 / min(first, 1.0)) / math.log(_STAGE)))
+    scale = 2 * rows.mean_square() * float(weights.max())
+    n_stages = math.ceil(math.log(max(scale, 1.0)) / math.log(_STAGE))
     for n_iter in range(1, max_iter + 1):
         c = weights / _STAGE**n_stages
         slack = (1 - Y * Z).clamp_min_(0)
@@ -283,6 +283,9 @@ def _leading_eigenvectors(rows: Rows):
 
 def _solve_in_place(system: Tensor, right: Tensor) -> Tensor:
     """Solve a symmetric positive definite system; on the CPU it is overwritten."""
+    # Rounding may have made it indefinite; the line search mends what this changes.
+    diagonal = system.diagonal()
+    diagonal.add_(len(diagonal) * torch.finfo(system.dtype).eps * diagonal.sum())
     if system.device.type != "cpu":
         factor = torch.linalg.cholesky(system)
         return torch.cholesky_solve(right[:, None], factor)[:, 0]

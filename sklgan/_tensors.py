@@ -55,6 +55,8 @@ def has_native_bfloat16(device):
 
 def as_tensor(array):
     """Return a tensor that shares the memory of a NumPy array, to be read only."""
+    if any(stride < 0 for stride in array.strides):
+        array = array.copy()  # torch has no negative strides
     with warnings.catch_warnings():
         # Memory maps may be read-only, and nothing here writes to what a user gave.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")

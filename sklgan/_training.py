@@ -342,6 +342,10 @@ class AdversarialNet(NeuralNet):
         """Return the generator with averaged weights, BatchNorm statistics to match."""
         if not self.ema_decay:
             self.ema_generator_.load_state_dict(self.generator_.state_dict())
+        # Such as the vectors of spectral norms; BatchNorm's are gathered anew below.
+        buffers = self.ema_generator_.buffers(), self.generator_.buffers()
+        for averaged, last in zip(*buffers, strict=True):
+            averaged.copy_(last)
         batches = (self.draw_latent(128) for _ in range(50))
         return gather_batch_norm(self.ema_generator_, batches)
 

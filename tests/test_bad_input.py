@@ -197,6 +197,8 @@ BAD_PARAMETERS = [
     {"layers": []},
     {"layers": [0]},
     {"layers": [1, 99]},
+    {"layers": [1, 1]},
+    {"layers": [True]},
     {"layers": ["conv1"]},
     {"layers": "first"},
     {"pool_size": 0},
@@ -247,7 +249,7 @@ class CountBatches(Callback):
         self.n_batches += 1
 
 
-@pytest.mark.parametrize("layers", [[], [0], [1, 99]])
+@pytest.mark.parametrize("layers", [[], [0], [1, 99], [1, 1], [True]])
 def test_bad_layers_are_refused_before_training(two_colours, layers):
     """Nobody waits for hours to be told of a mistake in a parameter."""
     count = CountBatches()

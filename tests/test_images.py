@@ -335,7 +335,7 @@ def with_value(value, *shape):
         (np.array([[1, {}], [2, 3]], dtype=object), TypeError, "must be a string or"),
         ({}, TypeError, "must be a string or"),
         (None, ValueError, "Expected 2D array, got scalar"),
-        ([], ValueError, "Expected 2D array, got 1D array instead"),
+        ([], ValueError, "X is empty. Pass at least 2"),
         ([1.0, 2.0], ValueError, "Expected 2D array, got 1D array instead"),
         (np.arange(5), ValueError, "Expected 2D array, got 1D array instead"),
         (np.empty((0, 4)), ValueError, "0 sample"),

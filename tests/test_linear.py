@@ -213,10 +213,30 @@ def test_bad_data_are_refused(change, message):
         ({"intercept_scaling": 0}, "'intercept_scaling' parameter"),
         ({"class_weight": "even"}, "'class_weight' parameter"),
         ({"device": "nowhere"}, "device='nowhere'"),
+        ({"class_weight": {0: -1}}, "negative factor"),
+        ({"C": 1e300}, "too large for float32"),
     ],
 )
 def test_bad_parameters_are_refused(parameters, message):
     """The parameter is named."""
     X, y = load("iris")
     with pytest.raises(ValueError, match=message):
-        TorchLinearSVC(**parameters).fit(X, y)
+        TorchLinearSVC(**parameters).fit(X.astype(np.float32), y)
+
+
+def test_odd_scales_and_strides_are_solved():
+    """Reversed, huge or all zero X are no reason for an error of the solver."""
+    X, y = load_digits(return_X_y=True)
+    assert TorchLinearSVC(C=0.01).fit(X[::-1], y[::-1]).score(X, y) > 0.95
+    with pytest.warns(ConvergenceWarning):
+        svm = TorchLinearSVC(max_iter=30).fit(X * 1e6, y)
+    assert svm.score(X * 1e6, y) > 0.9
+    zeros = TorchLinearSVC(fit_intercept=False).fit(np.zeros((20, 3)), y[:20])
+    assert_array_equal(zeros.coef_, 0)
+
+
+def test_rows_too_long_for_their_dtype_are_refused():
+    """The remedy is named, instead of weights of NaN."""
+    X, y = load("iris")
+    with pytest.raises(ValueError, match="scale the columns"):
+        TorchLinearSVC().fit((X * 1e30).astype(np.float32), y)
