@@ -181,8 +181,9 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         )
         if not converged:
             warnings.warn(
-                f"No convergence after max_iter={self.max_iter} steps; increase it, "
-                "scale the columns of X, or decrease C.",
+                f"No convergence in {self.n_iter_} steps of at most max_iter="
+                f"{self.max_iter}; scale the columns of X, decrease C, or increase "
+                "max_iter.",
                 ConvergenceWarning,
                 stacklevel=2,
             )

@@ -150,7 +150,7 @@ def minimize_squared_hinge(
     # Exact steps end at the minimum itself, at the price of one or two more.
     goal = min(tol, 1e-10) if preconditioner.exact else tol
     rounding = torch.finfo(V.dtype).eps
-    live = torch.arange(k, device=rows.device)
+    live, stalled = torch.arange(k, device=rows.device), False
     previous = torch.full((k,), torch.inf, dtype=torch.float64, device=rows.device)
     for n_iter in range(1, max_iter + 1):
         y, c, old = signs[live], costs[live] * scale, V[live]
@@ -173,9 +173,11 @@ def minimize_squared_hinge(
         if scale == 1:
             moved = previous[live] - value > rounding * value
             previous[live] = value
+            # What stands still without having reached tol has not converged.
+            stalled |= bool(((promised > tol) & ~moved).any())
             live = live[(promised > goal) & moved]
             if len(live) == 0:
-                return V.T, n_iter, True
+                return V.T, n_iter, not stalled
         scale = min(1.0, scale * _COST_GROWTH)
     return V.T, max_iter, False
 

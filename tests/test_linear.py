@@ -233,6 +233,13 @@ def test_odd_scales_and_strides_are_solved():
     assert_array_equal(zeros.coef_, 0)
 
 
+def test_standing_still_is_no_convergence():
+    """At a scale that rounding cannot resolve, the user is told, not misled."""
+    X, y = load_digits(return_X_y=True)
+    with pytest.warns(ConvergenceWarning, match="scale the columns"):
+        TorchLinearSVC().fit(X * 1e6, y)
+
+
 def test_rows_too_long_for_their_dtype_are_refused():
     """The remedy is named, instead of weights of NaN."""
     X, y = load("iris")
