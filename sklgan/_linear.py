@@ -187,7 +187,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        W = W.cpu().numpy()
+        W = W.cpu().numpy().astype(X.dtype, copy=False)
         self.classes_ = classes
         self.coef_ = np.ascontiguousarray(W[:-1].T)
         self.intercept_ = bias * W[-1]

@@ -1,0 +1,69 @@
+"""The matrix X with a constant column, as products that never copy it."""
+
+import torch
+from torch import Tensor
+
+# Bytes of X that are on another device at a time, where it does not fit there.
+_BLOCK_BYTES = 2**28
+
+# MKL multiplies up to 32 wide rows without packing them, in half the time.
+_UNPACKED_ROWS = 32
+
+
+class Rows:
+    """The matrix X with a constant column, as products that never copy it.
+
+    Parameters
+    ----------
+    X : Tensor of shape (n, d)
+        On the CPU or on the device.
+    bias : float
+        Value of the constant column; 0 for none.
+    device : torch.device
+        Where to compute. Blocks of X are moved there if it is elsewhere.
+    """
+
+    def __init__(self, X: Tensor, bias: float, device: torch.device):
+        self.X, self.bias, self.device = X, bias, device
+        self.shape, self.step = X.shape, len(X)
+        if X.device.type != device.type:
+            self.step = max(1, _BLOCK_BYTES // (X.shape[1] * X.element_size()))
+        on_cpu = X.device.type == device.type == "cpu"
+        self._unpacked = on_cpu and X.is_contiguous() and X.shape[1] >= 2048
+
+    def _blocks(self, step):
+        """Yield (slice, these rows on the device)."""
+        for start in range(0, len(self.X), step):
+            block = slice(start, min(start + step, len(self.X)))
+            yield block, self.X[block].to(self.device)
+
+    def take(self, block: slice) -> Tensor:
+        """Return some rows with their constant, (m, d + 1), float64."""
+        rows = self.X[block].to(self.device).double()
+        return torch.nn.functional.pad(rows, (0, 1), value=self.bias)
+
+    def times(self, V: Tensor) -> Tensor:
+        """Return V X', (k, n), for V (k, d + 1)."""
+        parts = [rows @ V[:, :-1].T for _, rows in self._blocks(self.step)]
+        product = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return product.add_(self.bias * V[:, -1]).T
+
+    def combine(self, U: Tensor) -> Tensor:
+        """Return U X, (k, d + 1), for U (k, n)."""
+        k, d = len(U), self.shape[1]
+        U = U.to(self.X.dtype)
+        total = torch.zeros(k, d, dtype=U.dtype, device=U.device)
+        unpacked = self._unpacked and k <= _UNPACKED_ROWS
+        for block, rows in self._blocks(_UNPACKED_ROWS if unpacked else self.step):
+            total.addmm_(U[:, block], rows)
+        return torch.cat([total, self.bias * U.sum(1, keepdim=True)], dim=1)
+
+    def squared_norms(self) -> Tensor:
+        """Return the squared length of each row, (n,), float64."""
+        step = min(self.step, 64)
+        norms = [rows.square().sum(1).double() for _, rows in self._blocks(step)]
+        return torch.cat(norms) + self.bias**2
+
+    def mean_square(self) -> float:
+        """Return the mean squared length of a row; infinite if X's dtype overflows."""
+        return float(self.squared_norms().mean())
