@@ -2,7 +2,7 @@
 
 Trains a GAN for each setting on some training images and prints the accuracy of a
 linear classifier on training images that are held out from it, labels and all. No test
-image is read. What wins here is what ``examples/cifar10_evaluation.py`` is then run with.
+image is read. What wins is what ``examples/cifar10_evaluation.py`` is then run with.
 
     python benchmarks/choose_cifar10.py --data DIR --settings batch_size=64,augment=flip
 """
