@@ -1,148 +1,24 @@
-"""The training engine: the adversarial loop over skorch, and what it is made of.
-
-It sees tensors and callables; estimators, labels' meaning, NumPy and image layouts
-are unknown here. This is the only module that imports skorch.
-"""
+"""AdversarialNet: the adversarial loop over skorch."""
 
 import copy
 import math
 
 import torch
 from skorch import NeuralNet
-from skorch.callbacks import Callback, EarlyStopping, EpochTimer
+from skorch.callbacks import EpochTimer
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import get_ema_multi_avg_fn
-from tqdm import tqdm
+
+from sklgan._training._averages import (
+    batch_norm_in_training,
+    gather_batch_norm,
+    move_average,
+)
+from sklgan._training._batches import InMemoryBatches, equal_batches
+from sklgan._training._callbacks import is_early_stop
+from sklgan._training._errors import TrainingDivergedError
 
 # Means and variances over this many images are exact to well under a per cent.
 _STATISTICS_ROWS = 10_000
-
-
-class TrainingDivergedError(ValueError):
-    """Raised by ``fit`` when a loss or a weight becomes NaN or infinite.
-
-    The estimator keeps the weights of the last good epoch and can be used.
-
-    Parameters
-    ----------
-    message : str
-        What happened, and what to change.
-    losses : dict of str to float, optional
-        The mean losses of the epoch that was lost.
-    """
-
-    def __init__(self, message, losses=None):
-        # A pickle calls the class with the message alone.
-        super().__init__(message)
-        self.losses = losses or {}
-
-
-def equal_batches(n_rows, batch_size):
-    """Return batch boundaries: sizes differ by 1 at most, none is 1 if n_rows > 1."""
-    n_batches = max(1, min(math.ceil(n_rows / batch_size), n_rows // 2))
-    return [n_rows * k // n_batches for k in range(n_batches + 1)]
-
-
-class InMemoryBatches:
-    """Batches of one tensor in a new random order each epoch.
-
-    Slicing a tensor by a permutation is several times faster than a DataLoader, and
-    the permutation is drawn where the tensor is, so nothing waits for the device.
-    """
-
-    def __init__(self, dataset, batch_size):
-        self.rows, self.y = dataset.X, dataset.y
-        self.boundaries = equal_batches(len(self.rows), batch_size)
-
-    def __len__(self):
-        """Return the number of batches."""
-        return len(self.boundaries) - 1
-
-    def __iter__(self):
-        """Yield (rows, y) with y None where there are no labels."""
-        order = torch.randperm(len(self.rows), device=self.rows.device)
-        for start, stop in zip(self.boundaries, self.boundaries[1:], strict=False):
-            chosen = order[start:stop]
-            yield self.rows[chosen], None if self.y is None else self.y[chosen]
-
-
-@torch.no_grad()
-def gather_batch_norm(module, batches):
-    """Set the running statistics of batch normalisation to their mean over batches.
-
-    The statistics left by training belong to weights that have since moved, or to
-    weights that are an average (see Newmu/dcgan_code, which recomputes them too).
-    Returns the module, in evaluation mode.
-    """
-    module.eval()
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
-    if not layers:
-        return module
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a cumulative average
-        layer.train()
-    for batch in batches:
-        module(batch)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    return module.eval()
-
-
-def check_callbacks(callbacks):
-    """Raise TypeError where a list holds something else than skorch callbacks."""
-    for item in callbacks:
-        callback = item[1] if isinstance(item, tuple) and len(item) == 2 else item
-        fits = issubclass if isinstance(callback, type) else isinstance
-        if not fits(callback, Callback):
-            raise TypeError(
-                f"callbacks holds {item!r}; each should be a skorch callback, its "
-                "class, or a pair (name, callback)."
-            )
-
-
-def _is_early_stop(net, error):
-    """Tell whether EarlyStopping, not the user's keyboard, ended the training.
-
-    It stops by raising KeyboardInterrupt itself, when its patience is at an end.
-    """
-    traceback = error.__traceback__
-    while traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    return traceback.tb_frame.f_code is EarlyStopping.on_epoch_end.__code__ and any(
-        isinstance(callback, EarlyStopping) and callback.misses_ >= callback.patience
-        for _, callback in net.callbacks_
-    )
-
-
-class EpochProgress(Callback):
-    """One tqdm bar for the whole fit, a tick a batch, losses after each epoch."""
-
-    def on_train_begin(self, net, **kwargs):
-        """Open the bar."""
-        self.bar_ = tqdm(total=0, unit="batch", desc=f"epoch 0/{net.max_epochs}")
-
-    def on_epoch_begin(self, net, dataset_train=None, **kwargs):
-        """Learn the number of batches when the first epoch begins."""
-        n_batches = len(equal_batches(len(dataset_train), net.batch_size)) - 1
-        self.bar_.total = n_batches * net.max_epochs
-
-    def on_batch_end(self, net, **kwargs):
-        """Tick."""
-        self.bar_.update()
-
-    def on_epoch_end(self, net, **kwargs):
-        """Show the losses of the epoch."""
-        row = net.history[-1]
-        self.bar_.set_description(f"epoch {row['epoch']}/{net.max_epochs}")
-        losses = {name: row[name] for name in ("d_loss", "g_loss") if name in row}
-        self.bar_.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
-
-    def on_train_end(self, net, **kwargs):
-        """Close the bar, also when training was broken off."""
-        self.bar_.close()
 
 
 class AdversarialNet(NeuralNet):
@@ -153,7 +29,8 @@ class AdversarialNet(NeuralNet):
     generator, discriminator : callable
         Return a new module each; see the contract in :mod:`sklgan.networks`.
     discriminator_loss : callable
-        ``(discriminator, real, fake, y) -> scalar``.
+        ``(discriminator, real, fake, y) -> scalar``. ``y`` are the labels of the first
+        ``len(y)`` real rows, or None; there are as many fake as other real rows.
     generator_loss : callable
         ``(discriminator, real, fake) -> scalar``.
     to_batch : callable
@@ -166,6 +43,10 @@ class AdversarialNet(NeuralNet):
         The generator is updated at each ``n_critic``-th batch.
     ema_decay : float
         Of the average of the generator's weights; 0 for none.
+    average_discriminator : bool
+        Whether there is an average of the discriminator's weights too. It is what
+        remains after training, and ``discriminator_loss`` gets it, for targets of its
+        own, as keyword ``averaged``: its dropout is off, its BatchNorm takes batches.
     autocast : bool
         Whether forward passes run in bfloat16 where that is safe.
     **kwargs
@@ -185,6 +66,8 @@ class AdversarialNet(NeuralNet):
         n_critic,
         ema_decay,
         autocast,
+        average_discriminator=False,
+        iterator_train=InMemoryBatches,
         **kwargs,
     ):
         self.generator = generator
@@ -197,10 +80,11 @@ class AdversarialNet(NeuralNet):
         self.n_critic = n_critic
         self.ema_decay = ema_decay
         self.autocast = autocast
+        self.average_discriminator = average_discriminator
         super().__init__(
             module=nn.Identity,
             criterion=nn.Identity,
-            iterator_train=InMemoryBatches,
+            iterator_train=iterator_train,
             train_split=None,
             **kwargs,
         )
@@ -214,10 +98,18 @@ class AdversarialNet(NeuralNet):
         self.generator_ = self.generator()
         self.discriminator_ = self.discriminator()
         self.ema_generator_ = copy.deepcopy(self.generator_)
-        for module in (self.generator_, self.discriminator_, self.ema_generator_):
-            module.to(memory_format=torch.channels_last)
+        if self.average_discriminator:
+            self.ema_discriminator_ = copy.deepcopy(self.discriminator_)
+        for name in self._module_names:
+            getattr(self, name).to(memory_format=torch.channels_last)
         self.n_steps_ = 0
         return self
+
+    @property
+    def _module_names(self):
+        """Names of the attributes that hold networks."""
+        names = ["generator_", "discriminator_", "ema_generator_"]
+        return [*names, "ema_discriminator_"] if self.average_discriminator else names
 
     def initialize_criterion(self):
         """Do nothing: the losses are plain functions."""
@@ -258,7 +150,7 @@ class AdversarialNet(NeuralNet):
         try:
             self.fit_loop(rows, y)
         except (KeyboardInterrupt, TrainingDivergedError) as error:
-            if not _is_early_stop(self, error):
+            if not is_early_stop(self, error):
                 self._restore_epoch()
                 raise
         finally:
@@ -306,23 +198,42 @@ class AdversarialNet(NeuralNet):
         real = self.augment(self.to_batch(rows))
         with self._autocast():
             with torch.set_grad_enabled(updates_generator):
-                fake = self.generator_(self.draw_latent(len(real)))
+                n_labeled = 0 if y is None else len(y)
+                fake = self.generator_(self.draw_latent(len(real) - n_labeled))
             d_loss = self.discriminator_loss(
-                self.discriminator_, real, self.augment(fake.detach().float()), y
+                self.discriminator_,
+                real,
+                self.augment(fake.detach().float()),
+                y,
+                **self._averaged(),
             )
         self._update(d_loss)
+        if self.average_discriminator:
+            move_average(
+                self.ema_discriminator_,
+                self.discriminator_,
+                self.n_steps_,
+                self.ema_decay,
+            )
         if not updates_generator:
             return {"d_loss": d_loss.detach()}
         # Frozen, the discriminator passes gradients on without gathering its own.
         self.discriminator_.requires_grad_(False)
         with self._autocast():
             g_loss = self.generator_loss(
-                self.discriminator_, real, self.augment(fake.float())
+                self.discriminator_, real[n_labeled:], self.augment(fake.float())
             )
         self._update(g_loss)
         self.discriminator_.requires_grad_(True)
-        self._update_average()
+        n_updates = self.n_steps_ // self.n_critic
+        move_average(self.ema_generator_, self.generator_, n_updates, self.ema_decay)
         return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach()}
+
+    def _averaged(self):
+        """Return the averaged discriminator as the keyword of a loss that wants it."""
+        if not self.average_discriminator:
+            return {}
+        return {"averaged": batch_norm_in_training(self.ema_discriminator_)}
 
     def draw_latent(self, n_rows):
         """Draw latent vectors (n_rows, latent_dim) from N(0, 1), on the device."""
@@ -336,7 +247,10 @@ class AdversarialNet(NeuralNet):
             self.to_batch(rows[order[start:stop]])
             for start, stop in zip(bounds, bounds[1:], strict=False)
         )
-        return gather_batch_norm(self.discriminator_, batches)
+        name = (
+            self._module_names[-1] if self.average_discriminator else "discriminator_"
+        )
+        return gather_batch_norm(getattr(self, name), batches)
 
     def averaged_generator(self):
         """Return the generator with averaged weights, BatchNorm statistics to match."""
@@ -364,19 +278,20 @@ class AdversarialNet(NeuralNet):
 
     def training_state(self):
         """Return all that a continuation needs, nested dicts of tensors and numbers."""
+        networks = {
+            name.rstrip("_"): getattr(self, name).state_dict()
+            for name in self._module_names
+        }
         return {
-            "generator": self.generator_.state_dict(),
-            "ema_generator": self.ema_generator_.state_dict(),
-            "discriminator": self.discriminator_.state_dict(),
+            **networks,
             "optimizer": self.optimizer_.state_dict(),
             "n_steps": self.n_steps_,
         }
 
     def load_training_state(self, state):
         """Go on from what :meth:`training_state` returned."""
-        self.generator_.load_state_dict(state["generator"])
-        self.ema_generator_.load_state_dict(state["ema_generator"])
-        self.discriminator_.load_state_dict(state["discriminator"])
+        for name in self._module_names:
+            getattr(self, name).load_state_dict(state[name.rstrip("_")])
         self.optimizer_.load_state_dict(state["optimizer"])
         self.n_steps_ = state["n_steps"]
 
@@ -408,14 +323,3 @@ class AdversarialNet(NeuralNet):
         self.optimizer_.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer_.step()
-
-    def _update_average(self):
-        """Move the averaged generator; the average is short while training is young."""
-        n_updates = self.n_steps_ // self.n_critic
-        decay = min(self.ema_decay, (1 + n_updates) / (10 + n_updates))
-        with torch.no_grad():
-            get_ema_multi_avg_fn(decay)(
-                list(self.ema_generator_.parameters()),
-                list(self.generator_.parameters()),
-                None,
-            )

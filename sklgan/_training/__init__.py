@@ -1,0 +1,22 @@
+"""The training engine: the adversarial loop over skorch, and what it is made of.
+
+It sees tensors and callables; estimators, labels' meaning, NumPy and image layouts
+are unknown here. This is the only room of the house that imports skorch.
+"""
+
+from sklgan._training._averages import gather_batch_norm
+from sklgan._training._batches import InMemoryBatches, LabeledBatches, equal_batches
+from sklgan._training._callbacks import EpochProgress, check_callbacks
+from sklgan._training._errors import TrainingDivergedError
+from sklgan._training._net import AdversarialNet
+
+__all__ = [
+    "AdversarialNet",
+    "EpochProgress",
+    "InMemoryBatches",
+    "LabeledBatches",
+    "TrainingDivergedError",
+    "check_callbacks",
+    "equal_batches",
+    "gather_batch_norm",
+]

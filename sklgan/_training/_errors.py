@@ -1,0 +1,20 @@
+"""What training raises when it goes wrong."""
+
+
+class TrainingDivergedError(ValueError):
+    """Raised by ``fit`` when a loss or a weight becomes NaN or infinite.
+
+    The estimator keeps the weights of the last good epoch and can be used.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and what to change.
+    losses : dict of str to float, optional
+        The mean losses of the epoch that was lost.
+    """
+
+    def __init__(self, message, losses=None):
+        # A pickle calls the class with the message alone.
+        super().__init__(message)
+        self.losses = losses or {}
