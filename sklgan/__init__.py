@@ -1,21 +1,26 @@
 """GAN training as scikit-learn estimators.
 
 Estimators and displays are imported from here, functions from the public modules
-``augment``, ``datasets``, ``losses`` and ``networks``.
+``augment``, ``datasets``, ``losses``, ``metrics``, ``model_selection`` and
+``networks``.
 """
 
 from importlib.metadata import version
 
+from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
+from sklgan._semi_supervised import SemiSupervisedGANClassifier
 from sklgan._training import TrainingDivergedError
 
 __version__ = version("sklgan")
 
 __all__ = [
+    "CategoricalGANClusterer",
     "DCGANFeatureExtractor",
     "SamplesDisplay",
+    "SemiSupervisedGANClassifier",
     "TorchLinearSVC",
     "TrainingDivergedError",
     "TrainingHistoryDisplay",

@@ -16,6 +16,7 @@ from sklearn.utils import check_array, check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from sklgan._architecture import check_continuation, choose_architecture
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._tensors import (
     as_tensor,
@@ -33,30 +34,19 @@ from sklgan._training import (
     check_callbacks,
 )
 from sklgan.augment import AUGMENTATIONS, compose
+from sklgan.losses import realness
 from sklgan.networks._build import NETWORKS, network_builders
 
 _INFERENCE_BATCH = 128
 
 
-def _builds_module(builder):
-    """Tell whether it is a class of modules, or a function that may return one."""
-    if isinstance(builder, type):
-        return issubclass(builder, torch.nn.Module)
-    return callable(builder) and not isinstance(builder, torch.nn.Module)
-
-
-def _check_pair(network):
-    """Refuse a tuple that is no pair of what builds a generator and a discriminator."""
-    if len(network) != 2 or not all(map(_builds_module, network)):
-        raise ValueError(
-            f"network={network!r} should be a pair (Generator, Discriminator) of torch "
-            "modules' classes, or of functions that return such modules; see "
-            "sklgan.networks for what they must offer."
-        )
-
-
 class BaseGAN(BaseEstimator):
     """Base of all GAN estimators; see :class:`sklgan.DCGANFeatureExtractor`."""
+
+    # What "auto" means: the network for images, and the augmentations of images and of
+    # flat rows by the parameter that names them.
+    _image_network = "dcgan"
+    _auto_augment: dict = {}
 
     _parameter_constraints: dict = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],
@@ -152,18 +142,31 @@ class BaseGAN(BaseEstimator):
         # A continuation must match what the last fit saw.
         continued = self.warm_start and hasattr(self, "generator_")
         X = check_images(self, X, reset=not continued)
-        architecture = self._choose_architecture(n_outputs, batch_norm)
+        architecture = choose_architecture(self, n_outputs, batch_norm)
         if continued:
             check_array(X[:2], ensure_min_samples=2, estimator=self)
-            self._check_continuation(architecture)
+            check_continuation(self._architecture, architecture)
         else:
             self._architecture = architecture
-            self.history_, self.n_iter_ = [], 0
-            self._training_state = None
-            vars(self).pop("generator_", None)
+            self._begin_anew()
         return X
 
-    def _fit_gan(self, X, y=None, *, discriminator_loss, generator_loss):
+    def _begin_anew(self):
+        """Forget the networks of the last fit, so that the next is no continuation."""
+        self.history_, self.n_iter_ = [], 0
+        self._training_state = None
+        vars(self).pop("generator_", None)
+
+    def _fit_gan(
+        self,
+        X,
+        y=None,
+        *,
+        discriminator_loss,
+        generator_loss,
+        random_state=None,
+        **options,
+    ):
         """Train both networks on rows X of ``_prepare_fit``: the one training path.
 
         Parameters
@@ -173,10 +176,20 @@ class BaseGAN(BaseEstimator):
             Handed on to ``discriminator_loss`` batch by batch.
         discriminator_loss, generator_loss : callable
             The method; see :class:`sklgan._training.AdversarialNet`.
+        random_state : RandomState instance, default=None
+            For methods that train more than once; None takes the estimator's.
+        **options
+            Other parameters of the engine that the method needs.
         """
         device = resolve_device(self.device)
-        net = self._build_net(device, discriminator_loss, generator_loss)
-        seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
+        net = self._build_net(
+            device,
+            discriminator_loss=discriminator_loss,
+            generator_loss=generator_loss,
+            **options,
+        )
+        rng = check_random_state(random_state or self.random_state)
+        seed = rng.randint(np.iinfo(np.int32).max)
         # A continuation that drew the same numbers again would learn less from them.
         with torch_seed(seed + self.n_iter_, device):
             net.initialize()
@@ -196,69 +209,35 @@ class BaseGAN(BaseEstimator):
             self._keep(net, rows)
         return self
 
-    def _choose_architecture(self, n_outputs, batch_norm):
-        """Return what is needed to build both networks, as plain values."""
+    def _augmentation(self, name):
+        """Return the augmentation that the parameter ``name`` describes, a function."""
+        value = getattr(self, name)
+        if callable(value):
+            return value
         flat = self.image_shape_ is None
-        network = self.network
-        if network == "auto":
-            network = "mlp" if flat else "dcgan"
-        if flat and network in ("dcgan", "dcgan-deep"):
+        if isinstance(value, str) and value == "auto":
+            return compose(self._auto_augment[name]["flat" if flat else "images"])
+        names = [value] if isinstance(value, str) else list(value or ())
+        if flat and set(names) - {"noise"}:
             raise ValueError(
-                f"network={network!r} needs images, but X is flat, of shape "
-                f"(n_samples, {self.n_features_in_}); set image_shape=(h, w) or "
-                "(h, w, c) if its rows are flattened images, else network='mlp'."
-            )
-        if flat and self.augment is not None:
-            raise ValueError(
-                f"augment={self.augment!r} is for images, but X is flat; set "
+                f"{name}={value!r} is for images, but X is flat; set "
                 "image_shape=(h, w, c) if its rows are flattened images, else "
-                "augment=None."
+                f"{name}=None."
             )
-        if isinstance(network, tuple):
-            _check_pair(network)
-        shape = (self.n_features_in_,)
-        if not flat:
-            height, width, channels = self.image_shape_
-            shape = (channels, height, width)
-        return {
-            "network": network,
-            "latent_dim": self.latent_dim,
-            "shape": shape,
-            "n_outputs": n_outputs,
-            "n_filters": self.n_filters,
-            "batch_norm": batch_norm,
-        }
+        return compose(names)
 
-    def _check_continuation(self, architecture):
-        """Refuse to go on with other networks than those of the last fit."""
-        for name, now in architecture.items():
-            before = self._architecture[name]
-            if now != before:
-                if name == "batch_norm":
-                    name = "batch normalisation (none with a gradient penalty)"
-                raise ValueError(
-                    "warm_start=True continues the networks of the last fit, but "
-                    f"{name} was {before!r} and is {now!r} now; set it back, or "
-                    "warm_start=False to begin anew."
-                )
-
-    def _build_net(self, device, discriminator_loss, generator_loss):
+    def _build_net(self, device, **options):
         """Return the engine, not yet initialised."""
         generator, discriminator = network_builders(**self._architecture)
         # Casting costs more than it saves on small matrices.
         small = self._architecture["network"] == "mlp"
-        augment = (
-            self.augment if callable(self.augment) else compose(self.augment or ())
-        )
         progress = [("progress", EpochProgress())] if self.verbose else []
         return AdversarialNet(
             generator=generator,
             discriminator=discriminator,
-            discriminator_loss=discriminator_loss,
-            generator_loss=generator_loss,
             to_batch=self._make_to_batch(device),
             latent_dim=self._architecture["latent_dim"],
-            augment=augment,
+            augment=self._augmentation("augment"),
             n_critic=self.n_critic,
             ema_decay=self.ema_decay,
             autocast=self.precision == "bfloat16"
@@ -269,6 +248,7 @@ class BaseGAN(BaseEstimator):
             callbacks=[*(self.callbacks or ()), *progress],
             device=device,
             verbose=0,
+            **options,
         )
 
     def _keep(self, net, rows):
@@ -380,15 +360,19 @@ class BaseGAN(BaseEstimator):
             The realness logit: larger is more real; 0 is undecided under the
             ``"nonsaturating"`` loss.
         """
+        return realness(torch.from_numpy(self._logits(X))).numpy()
+
+    def _logits(self, X):
+        """Return the discriminator's logits of X, (n_samples, n_outputs), float32."""
         check_is_fitted(self)
         X = check_images(self, X, reset=False)
-        score = np.empty(len(X), dtype=np.float32)
+        all_logits = np.empty((len(X), self._architecture["n_outputs"]), np.float32)
 
         def write(rows, features, logits):
-            score[rows] = logits[:, 0].cpu().numpy()
+            all_logits[rows] = logits.cpu().numpy()
 
         self._discriminate(X, write)
-        return score
+        return all_logits
 
     def _make_to_batch(self, device):
         """Return the function from stored rows to what the networks take."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
 
 
 def _per_image(images: Tensor) -> Tensor:
@@ -46,6 +47,49 @@ def translation(images: Tensor, ratio: float = 0.125) -> Tensor:
     return (moved * inside[..., None]).permute(0, 3, 1, 2)
 
 
+def shift(images: Tensor, ratio: float = 0.1) -> Tensor:
+    """Shift each image as ``translation`` does, but repeat the pixels of its edge.
+
+    For images on a uniform ground, such as digits, which it continues.
+    """
+    n, _, height, width = images.shape
+    sides = []
+    for dim, side in ((1, height), (2, width)):
+        largest = int(side * ratio + 0.5)
+        offset = torch.randint(-largest, largest + 1, (n, 1, 1), device=images.device)
+        shape = [1, side, 1] if dim == 1 else [1, 1, side]
+        position = torch.arange(side, device=images.device).view(shape)
+        sides.append((position + offset).clamp(0, side - 1))
+    chosen = torch.arange(n, device=images.device)[:, None, None]
+    return images.permute(0, 2, 3, 1)[chosen, sides[0], sides[1]].permute(0, 3, 1, 2)
+
+
+def affine(images: Tensor) -> Tensor:
+    """Turn (by up to 20 degrees), zoom (x 0.85 to 1.15) and shear (by up to 0.2).
+
+    Each about the image's centre, drawn anew for each image; bilinear, and the pixels
+    of the edge are repeated.
+    """
+    n, device = len(images), images.device
+    angle, zoom, shear = (torch.rand(3, n, device=device) * 2 - 1).unbind()
+    angle, zoom, shear = angle * 0.35, 1 / (1 + 0.15 * zoom), 0.2 * shear
+    cos, sin, zero = zoom * angle.cos(), zoom * angle.sin(), torch.zeros_like(angle)
+    matrix = torch.stack([cos, shear * cos - sin, zero, sin, shear * sin + cos, zero])
+    grid = affine_grid(matrix.T.reshape(n, 2, 3), images.shape, align_corners=False)
+    changed = grid_sample(
+        images, grid.to(images.dtype), padding_mode="border", align_corners=False
+    )
+    if images.is_contiguous(memory_format=torch.channels_last):
+        changed = changed.contiguous(memory_format=torch.channels_last)
+    return changed
+
+
+def noise(images: Tensor, scale: float = 0.1) -> Tensor:
+    """Add noise of N(0, scale^2) to each value; rows (n, d) are taken as well."""
+    drawn = torch.randn(images.shape, dtype=images.dtype, device=images.device)
+    return images + scale * drawn
+
+
 def color(images: Tensor) -> Tensor:
     """Change brightness (by up to 0.5), saturation (x 0 to 2), contrast (x 0.5 to 1.5).
 
@@ -78,8 +122,11 @@ def cutout(images: Tensor, ratio: float = 0.5) -> Tensor:
 AUGMENTATIONS = {
     "flip": flip,
     "translation": translation,
+    "shift": shift,
+    "affine": affine,
     "color": color,
     "cutout": cutout,
+    "noise": noise,
 }
 
 
@@ -117,4 +164,14 @@ def compose(names: str | Iterable[str]) -> Callable[[Tensor], Tensor]:
     return augment
 
 
-__all__ = ["AUGMENTATIONS", "color", "compose", "cutout", "flip", "translation"]
+__all__ = [
+    "AUGMENTATIONS",
+    "affine",
+    "color",
+    "compose",
+    "cutout",
+    "flip",
+    "noise",
+    "shift",
+    "translation",
+]

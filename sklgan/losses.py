@@ -5,9 +5,11 @@ those of fake images; both return a scalar tensor to be minimised. Logits may ha
 any shape; the mean is taken over all of them.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import relu, softplus
+from torch.nn.functional import cross_entropy, relu, softplus
 
 
 def d_nonsaturating(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -219,14 +221,111 @@ def generator_loss(
     return g_loss(fake_logits, real_logits)
 
 
+def realness(logits: Tensor) -> Tensor:
+    """Return the realness logit of K class logits, (n, K) to (n,): log sum exp.
+
+    The logit of the class "generated" is fixed at 0, so that the probability of being
+    real is sigmoid(log sum_k exp l_k(x)). Source: Salimans et al. 2016, section 5
+    (arXiv:1606.03498).
+    """
+    return logits.logsumexp(dim=1)
+
+
+def g_feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
+    """Return |E f(x) - E f(G(z))|, the mean over the features f, each (n, ...).
+
+    Source: Salimans et al. 2016, section 3.1, with the absolute value of their code
+    in place of the square.
+    """
+    return (real_features.mean(0) - fake_features.mean(0)).abs().mean()
+
+
+def pseudo_label_loss(logits: Tensor, targets: Tensor, confidence: float) -> Tensor:
+    """Return the cross-entropy with the targets' classes where these are confident.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (n, K), of one view of the images.
+    targets : Tensor
+        (n, K), probabilities of another view.
+    confidence : float
+        Rows whose largest probability is below it count as 0.
+
+    Returns
+    -------
+    Tensor
+        A scalar, the mean over all n rows.
+
+    References
+    ----------
+    Sohn et al. 2020, "FixMatch", equation 4 (arXiv:2001.07685).
+    """
+    probability, label = targets.max(dim=1)
+    loss = cross_entropy(logits, label, reduction="none")
+    return (loss * (probability >= confidence)).mean()
+
+
+def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Return -E[sum_k t_k log p_k] in nats, for p = softmax of logits (n, K).
+
+    Targets t are probabilities (n, K).
+    """
+    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+
+
+def conditional_entropy(logits: Tensor) -> Tensor:
+    """Return E[H(p(y|x))] in nats for p = softmax of logits (n, K)."""
+    log_p = logits.log_softmax(dim=1)
+    return -(log_p.exp() * log_p).sum(dim=1).mean()
+
+
+def marginal_entropy(logits: Tensor, remembered: Tensor | None = None) -> Tensor:
+    """Return H(E[p(y|x)]) in nats for p = softmax of logits (n, K).
+
+    A batch of few rows cannot hold all classes and has too low an entropy. There the
+    mean is taken over earlier batches as well, which are constants for the gradient.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (n, K).
+    remembered : Tensor, optional
+        (K,), the mean prediction so far, which is moved by this one in place: by so
+        much that 10 K rows count. From 10 K rows on the batch alone does.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    mean = logits.softmax(dim=1).mean(dim=0)
+    if remembered is not None:
+        n, n_classes = logits.shape
+        remembered.lerp_(mean.detach(), min(1.0, n / (10 * n_classes)))
+        mean = remembered + (mean - mean.detach())
+    return -torch.xlogy(mean, mean.clamp(min=1e-12)).sum()
+
+
+def marginal_divergence(logits: Tensor, prior: Tensor) -> Tensor:
+    """Return KL(E[p(y|x)] || prior) in nats, for p = softmax of logits (n, K).
+
+    For a uniform prior it is log K - :func:`marginal_entropy`.
+    """
+    log_mean = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
+    return (log_mean.exp() * (log_mean - prior.log())).sum()
+
+
 __all__ = [
     "ADVERSARIAL_LOSSES",
+    "conditional_entropy",
     "d_hinge",
     "d_least_squares",
     "d_nonsaturating",
     "d_relativistic",
     "d_wasserstein",
     "discriminator_loss",
+    "g_feature_matching",
     "g_hinge",
     "g_least_squares",
     "g_nonsaturating",
@@ -234,5 +333,10 @@ __all__ = [
     "g_wasserstein",
     "generator_loss",
     "gradient_penalty",
+    "marginal_divergence",
+    "marginal_entropy",
+    "pseudo_label_loss",
     "r1_penalty",
+    "realness",
+    "soft_cross_entropy",
 ]

@@ -9,7 +9,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sklgan"
 
 PARTS = {
+    "_architecture",
     "_decoding",
+    "_labels",
     "_newton",
     "_tensors",
     "_training",
@@ -33,7 +35,9 @@ EVERYTHING = {*PARTS, "_images", "datasets", "_base", *ESTIMATORS, *TOOLS}
 # Module -> the modules of ours that it may import. A folder counts as one module.
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
+    "_architecture": {"networks"},
     "_images": {"_decoding"},
+    "model_selection": {"_labels"},
     "datasets": {"_decoding", "_images"},
     "_base": {*PARTS, "_images"},
     **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base"}),

@@ -8,6 +8,7 @@ with one activation a layer, (n, c, h, w) or (n, units), and ``logits`` is
 """
 
 from sklgan.networks._build import NETWORKS
+from sklgan.networks._cnn import CNNDiscriminator
 from sklgan.networks._dcgan import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -19,6 +20,7 @@ from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 
 __all__ = [
     "NETWORKS",
+    "CNNDiscriminator",
     "DCGANDiscriminator",
     "DCGANGenerator",
     "DeepDCGANDiscriminator",

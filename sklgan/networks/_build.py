@@ -2,6 +2,9 @@
 
 from functools import partial
 
+import torch
+
+from sklgan.networks._cnn import CNNDiscriminator
 from sklgan.networks._dcgan import (
     DCGANDiscriminator,
     DCGANGenerator,
@@ -13,8 +16,26 @@ from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 NETWORKS = {
     "mlp": (MLPGenerator, MLPDiscriminator),
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
+    "cnn": (DCGANGenerator, CNNDiscriminator),
     "dcgan-deep": (DeepDCGANGenerator, DeepDCGANDiscriminator),
 }
+
+
+def _builds_module(builder):
+    """Tell whether it is a class of modules, or a function that may return one."""
+    if isinstance(builder, type):
+        return issubclass(builder, torch.nn.Module)
+    return callable(builder) and not isinstance(builder, torch.nn.Module)
+
+
+def check_pair(network):
+    """Refuse a tuple that is no pair of what builds a generator and a discriminator."""
+    if len(network) != 2 or not all(map(_builds_module, network)):
+        raise ValueError(
+            f"network={network!r} should be a pair (Generator, Discriminator) of torch "
+            "modules' classes, or of functions that return such modules; see "
+            "sklgan.networks for what they must offer."
+        )
 
 
 def network_builders(

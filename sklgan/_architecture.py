@@ -1,0 +1,60 @@
+"""Which networks an estimator trains: chosen from its parameters, as plain values."""
+
+from sklgan.networks._build import check_pair
+
+
+def choose_architecture(gan, n_outputs, batch_norm):
+    """Return what is needed to build both networks, as a dict of plain values.
+
+    Parameters
+    ----------
+    gan : BaseGAN
+        After ``check_images``, which sets ``image_shape_`` and ``n_features_in_``.
+    n_outputs : int
+        Number of the discriminator's logits.
+    batch_norm : bool
+        Whether the discriminator may normalise over the batch.
+
+    Raises
+    ------
+    ValueError
+        If ``network`` is for images and X is flat, or is no pair of networks.
+    """
+    flat = gan.image_shape_ is None
+    network = gan.network
+    if network == "auto":
+        network = "mlp" if flat else gan._image_network
+    if flat and isinstance(network, str) and network != "mlp":
+        raise ValueError(
+            f"network={network!r} needs images, but X is flat, of shape "
+            f"(n_samples, {gan.n_features_in_}); set image_shape=(h, w) or "
+            "(h, w, c) if its rows are flattened images, else network='mlp'."
+        )
+    if isinstance(network, tuple):
+        check_pair(network)
+    shape = (gan.n_features_in_,)
+    if not flat:
+        height, width, channels = gan.image_shape_
+        shape = (channels, height, width)
+    return {
+        "network": network,
+        "latent_dim": gan.latent_dim,
+        "shape": shape,
+        "n_outputs": n_outputs,
+        "n_filters": gan.n_filters,
+        "batch_norm": batch_norm,
+    }
+
+
+def check_continuation(before, now):
+    """Refuse to go on with other networks than those of the last fit."""
+    for name, value in now.items():
+        if value != before[name]:
+            old = before[name]
+            if name == "batch_norm":
+                name = "batch normalisation (none with a gradient penalty)"
+            raise ValueError(
+                "warm_start=True continues the networks of the last fit, but "
+                f"{name} was {old!r} and is {value!r} now; set it back, or "
+                "warm_start=False to begin anew."
+            )

@@ -1,0 +1,399 @@
+"""CategoricalGANClusterer: a discriminator that is sure of real images only."""
+
+from functools import partial
+from numbers import Integral, Real
+
+import torch
+from sklearn.base import ClusterMixin, _fit_context
+from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from sklgan._base import BaseGAN
+from sklgan._tensors import as_tensor, resolve_device, torch_seed
+from sklgan.augment import AUGMENTATIONS
+from sklgan.losses import (
+    conditional_entropy,
+    marginal_entropy,
+    soft_cross_entropy,
+)
+
+# Rows at a time, and at most, over which the objective of a fit is taken.
+_OBJECTIVE_BATCH = 1000
+_OBJECTIVE_ROWS = 10_000
+
+
+def discriminator_loss(
+    discriminator,
+    real,
+    fake,
+    y=None,
+    *,
+    averaged=None,
+    remembered=None,
+    adversarial_weight,
+    balance_weight,
+    consistency_weight,
+    strong_augment,
+):
+    """Return the loss of a discriminator with K logits; see the estimator's notes."""
+    logits = discriminator(real)[1].float()
+    value = conditional_entropy(logits)
+    value = value - balance_weight * marginal_entropy(logits, remembered)
+    if adversarial_weight > 0:
+        fake_logits = discriminator(fake)[1].float()
+        value = value - adversarial_weight * conditional_entropy(fake_logits)
+    if consistency_weight > 0:
+        targets = logits.detach().softmax(dim=1)
+        strong_logits = discriminator(strong_augment(real))[1].float()
+        value = value + consistency_weight * soft_cross_entropy(strong_logits, targets)
+    return value
+
+
+def generator_loss(discriminator, real, fake):
+    """Return E[H(p(y|G(z)))] - H(E[p(y|G(z))]): sure of each, of all classes alike."""
+    logits = discriminator(fake)[1].float()
+    return conditional_entropy(logits) - marginal_entropy(logits)
+
+
+class CategoricalGANClusterer(ClusterMixin, BaseGAN):
+    """Cluster without labels: the discriminator is sure of real images, not of fakes.
+
+    The discriminator has one logit a cluster. It learns to put each real image into
+    one cluster, all clusters being of about one size, to be unsure of generated ones,
+    and to say of a strongly changed image what it says of the image itself. The
+    generator draws images of which it is sure. What predicts is the average of the
+    discriminator's weights.
+
+    Seeds differ, often by more than 10 points of accuracy: use ``n_init``, which picks
+    by the objective, never by labels.
+
+    Parameters
+    ----------
+    n_clusters : int, default=8
+        Number of clusters, at most that of rows.
+
+    latent_dim : int, default=100
+        Number of latent variables, the generator's input.
+
+    network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep"} or tuple, default="auto"
+        As in :class:`SemiSupervisedGANClassifier`.
+
+    image_shape : tuple of int, default=None
+        ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
+
+    data_range : "auto" or pair of float, default="auto"
+        Values that mean black and white, as in :class:`DCGANFeatureExtractor`.
+
+    n_filters : int, default=32
+        Width of the networks' narrowest layer. Cost grows with its square.
+
+    adversarial_weight : float, default=1.0
+        Weight of the entropy of generated images in the discriminator's loss. At 0 it
+        learns without the generator: the baseline that tells what that one adds.
+
+    balance_weight : float, default=4.0
+        Weight of the entropy of the mean prediction. Lower it where clusters have very
+        different sizes.
+
+    consistency_weight : float, default=1.0
+        Weight of the cross-entropy between predictions of images and of the same
+        images strongly changed. 0 for none, which is the categorical GAN of the paper.
+
+    n_init : int, default=1
+        Number of times that the networks are trained anew; the fit of the smallest
+        ``objective_`` is kept. A continuation by ``warm_start`` trains once.
+
+    n_critic : int, default=1
+        Updates of the discriminator for each of the generator.
+
+    ema_decay : float, default=0.999
+        Decay, a step, of the averages of both networks' weights.
+
+    learning_rate : float, default=1e-3
+        Of Adam, for both networks, with beta1 0.5. Lower it when training diverges.
+
+    batch_size : int, default=128
+        At most so many rows a step. Below 10 rows a cluster the mean prediction is
+        taken over earlier batches too.
+
+    max_epochs : int, default=50
+        Passes over X.
+
+    augment : "auto", str, list of str, callable or None, default="auto"
+        Augmentations of all that the discriminator sees, real and fake alike; see
+        :mod:`sklgan.augment`. ``"auto"`` shifts images by up to a tenth.
+
+    strong_augment : "auto", str, list of str, callable or None, default="auto"
+        What is done on top of it for the consistency loss. It decides what a cluster
+        is: what it changes does not matter. ``"auto"`` shifts, turns, zooms and shears
+        images and adds noise; to flat X it adds noise of a tenth of the standard
+        deviation.
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the training's forward passes, as in :class:`DCGANFeatureExtractor`.
+
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes a CUDA GPU where there is one, else the CPU.
+
+    callbacks : list of skorch callbacks, default=None
+        Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
+
+    warm_start : bool, default=False
+        Whether another ``fit`` trains the same networks for ``max_epochs`` more
+        epochs. Keeps the optimiser's state.
+
+    random_state : int, RandomState instance or None, default=None
+        Decides all that is drawn in ``fit``, and in ``sample`` where that is not told
+        otherwise.
+
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    labels_ : ndarray of shape (n_samples,)
+        Cluster of each row of ``fit``, from 0 to ``n_clusters - 1``.
+
+    objective_ : float
+        The discriminator's loss on X without the generator's part, in nats; smaller is
+        better.
+
+    generator_ : torch.nn.Module
+        The generator with averaged weights, in evaluation mode.
+
+    discriminator_ : torch.nn.Module
+        The discriminator with averaged weights; its batch normalisation holds
+        statistics of X.
+
+    image_shape_ : tuple of int or None
+        ``(h, w, c)``; None for flat X.
+
+    data_range_ : tuple of float or None
+        The range of values that was used; None for flat X.
+
+    history_ : list of dict
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss``, ``duration`` in seconds.
+
+    n_iter_ : int
+        Epochs run, those of earlier fits included with ``warm_start``.
+
+    n_features_in_ : int
+        Number of values of an image or row.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of X, where it was a data frame with string names.
+
+    See Also
+    --------
+    SemiSupervisedGANClassifier : With a few labels clusters become classes.
+
+    Notes
+    -----
+    With p = softmax of the logits, the discriminator minimises E[H(p(real))] -
+    ``balance_weight`` H(E[p(real)]) - ``adversarial_weight`` E[H(p(fake))] +
+    ``consistency_weight`` CE(p(strongly changed), p(real)), the generator
+    E[H(p(fake))] - H(E[p(fake)]).
+
+    References
+    ----------
+    Springenberg, "Unsupervised and Semi-supervised Learning with Categorical Generative
+    Adversarial Networks", 2015, section 3 (arXiv:1511.06390); Hu et al., "Learning
+    Discrete Representations via Information Maximizing Self-Augmented Training", 2017
+    (arXiv:1702.08720), for the consistency and the weight of the balance.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklgan import CategoricalGANClusterer
+    >>> X = load_digits().images[:300]
+    >>> gan = CategoricalGANClusterer(10, n_filters=8, max_epochs=2, random_state=0)
+    >>> gan.fit_predict(X).shape, gan.predict_proba(X[:3]).shape
+    ((300,), (3, 10))
+    """
+
+    _image_network = "cnn"
+    _auto_augment = {
+        "augment": {"images": ("shift",), "flat": ()},
+        "strong_augment": {"images": ("shift", "affine", "noise"), "flat": ("noise",)},
+    }
+
+    _parameter_constraints: dict = {
+        **BaseGAN._parameter_constraints,
+        "n_clusters": [Interval(Integral, 1, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "adversarial_weight": [Interval(Real, 0, None, closed="left")],
+        "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "consistency_weight": [Interval(Real, 0, None, closed="left")],
+        **dict.fromkeys(
+            ("augment", "strong_augment"),
+            [StrOptions({"auto", *AUGMENTATIONS}), tuple, list, callable, None],
+        ),
+    }
+
+    def __init__(
+        self,
+        n_clusters=8,
+        *,
+        latent_dim=100,
+        network="auto",
+        image_shape=None,
+        data_range="auto",
+        n_filters=32,
+        adversarial_weight=1.0,
+        balance_weight=4.0,
+        consistency_weight=1.0,
+        n_init=1,
+        n_critic=1,
+        ema_decay=0.999,
+        learning_rate=1e-3,
+        batch_size=128,
+        max_epochs=50,
+        augment="auto",
+        strong_augment="auto",
+        precision="auto",
+        device="auto",
+        callbacks=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            latent_dim=latent_dim,
+            network=network,
+            image_shape=image_shape,
+            data_range=data_range,
+            n_filters=n_filters,
+            n_critic=n_critic,
+            ema_decay=ema_decay,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            augment=augment,
+            precision=precision,
+            device=device,
+            callbacks=callbacks,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.n_clusters = n_clusters
+        self.adversarial_weight = adversarial_weight
+        self.balance_weight = balance_weight
+        self.consistency_weight = consistency_weight
+        self.n_init = n_init
+        self.strong_augment = strong_augment
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y=None):
+        """Train the networks on X and cluster it.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in :meth:`DCGANFeatureExtractor.fit`.
+        y : Ignored
+            There for the sake of pipelines.
+
+        Returns
+        -------
+        self : CategoricalGANClusterer
+            The fitted estimator.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss or a weight becomes NaN or infinite; the estimator then has the
+            weights of the last good epoch.
+        """
+        with self._unchanged_on_error():
+            rows = self._prepare_fit(X, n_outputs=self.n_clusters)
+            if len(rows) < self.n_clusters:
+                raise ValueError(
+                    f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}."
+                )
+            rng, best = check_random_state(self.random_state), None
+            continued = hasattr(self, "generator_")
+            for _ in range(1 if continued else self.n_init):
+                if not continued:
+                    self._begin_anew()
+                self._fit_once(rows, rng)
+                if best is None or self.objective_ < best["objective_"]:
+                    best = vars(self).copy()
+            vars(self).update(best)
+            self.labels_ = self.predict(X)
+        return self
+
+    def _fit_once(self, rows, rng):
+        """Train the networks, and say how well they did."""
+        device = resolve_device(self.device)
+        loss = partial(
+            discriminator_loss,
+            balance_weight=self.balance_weight,
+            consistency_weight=self.consistency_weight,
+            strong_augment=self._augmentation("strong_augment"),
+        )
+        uniform = torch.full((self.n_clusters,), 1 / self.n_clusters, device=device)
+        self._fit_gan(
+            rows,
+            discriminator_loss=partial(
+                loss, adversarial_weight=self.adversarial_weight, remembered=uniform
+            ),
+            generator_loss=generator_loss,
+            average_discriminator=True,
+            random_state=rng,
+        )
+        to_batch, values = self._make_to_batch(device), []
+        rows = rows[:: -(-len(rows) // _OBJECTIVE_ROWS)]
+        with torch_seed(0, device), torch.inference_mode():
+            for batch in gen_batches(len(rows), _OBJECTIVE_BATCH, min_batch_size=2):
+                real = to_batch(as_tensor(rows[batch]).to(device))
+                value = loss(self.discriminator_, real, None, adversarial_weight=0.0)
+                values.append(float(value) * len(real))
+        self.objective_ = sum(values) / len(rows)
+
+    def predict_proba(self, X):
+        """Return the probability of each cluster.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_clusters), float32
+            Rows add up to 1.
+        """
+        return torch.from_numpy(self._logits(X)).softmax(dim=1).numpy()
+
+    def predict(self, X):
+        """Return the most probable cluster.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            From 0 to ``n_clusters - 1``.
+        """
+        return self._logits(X).argmax(axis=1)
+
+    def score_samples(self, X):
+        """Return how sure the discriminator is of each sample: real ones more so.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        score : ndarray of shape (n_samples,), float32
+            Minus the entropy of the prediction, in nats: from -log ``n_clusters``, as
+            unsure as can be, to 0.
+        """
+        log_p = torch.from_numpy(self._logits(X)).log_softmax(dim=1)
+        return (log_p.exp() * log_p).sum(dim=1).numpy()

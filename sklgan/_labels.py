@@ -1,0 +1,124 @@
+"""Labels of which some are -1, which means that there is none."""
+
+from numbers import Real
+
+import numpy as np
+from sklearn.utils import column_or_1d
+
+UNLABELED = -1
+
+
+def find_labels(y, caller, *, allow_strings=False, remedy="Label some rows."):
+    """Return y as an array, and the rows that are labelled.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Classes, whole numbers or strings; the integer -1 for unlabelled rows.
+    caller : str
+        Who asks, for messages.
+    allow_strings : bool, default=False
+        Whether y may be of string dtype, hence without unlabelled rows.
+    remedy : str, default="Label some rows."
+        What to do when there are no labels, for the message.
+
+    Returns
+    -------
+    y : ndarray of shape (n_samples,)
+        Numbers; or objects, which are strings and the integer -1.
+    rows : ndarray of shape (n_labeled,)
+        Indices of the labelled rows, in order, at least one.
+
+    Raises
+    ------
+    ValueError
+        If y holds something else, or no label.
+    """
+    if y is None:
+        raise ValueError(f"{caller} requires y to be passed, but the target y is None.")
+    y = column_or_1d(y, warn=True)
+    if y.dtype.kind in "UST":
+        if not allow_strings:
+            raise ValueError(
+                "y has dtype string, which cannot hold the integer -1. If the classes "
+                f"are strings, {caller} needs dtype object, with -1 for unlabelled "
+                "samples: y = np.array(y, dtype=object); y[unlabelled] = -1"
+            )
+        y = y.astype(object)
+    y = _check_objects(y) if y.dtype == object else y
+    if y.dtype != object:
+        _check_numbers(y, caller)
+    rows = np.flatnonzero(y != UNLABELED)
+    if len(rows) == 0:
+        raise ValueError(
+            f"{caller} was given y without labels: all {len(y)} values are -1. {remedy}"
+        )
+    return y, rows
+
+
+def _check_objects(y):
+    """Return y, objects, as numbers if it holds numbers only."""
+    for value in y:
+        # What is not equal to itself is NaN; None and pandas.NA are neither kind.
+        if not isinstance(value, str | Real | np.bool_) or value != value:
+            raise ValueError(
+                f"y holds {value!r}, which is no class. Classes are whole numbers or "
+                "strings; use the integer -1 for unlabelled samples."
+            )
+    is_string = np.array([isinstance(value, str) for value in y], dtype=bool)
+    if not is_string.any():
+        return np.array(y.tolist())
+    numbers = y[~is_string]
+    if (numbers != UNLABELED).any():
+        number = numbers[numbers != UNLABELED][0]
+        raise ValueError(
+            f"y holds strings and the number {number}. Make all classes strings, or "
+            "all numbers; only unlabelled samples have the integer -1 among strings."
+        )
+    if (y == str(UNLABELED)).any():
+        raise ValueError(
+            "y holds the string '-1', and unlabelled samples have the integer -1: "
+            "y = np.array(y, dtype=object); y[y == '-1'] = -1"
+        )
+    return y
+
+
+def _check_numbers(y, caller):
+    """Raise an error unless y, no objects, holds whole numbers."""
+    needs = (
+        f"{caller} needs classes, whole numbers or strings, and -1 for unlabelled "
+        "samples."
+    )
+    if y.dtype.kind not in "biuf":
+        raise ValueError(f"Unknown label type: {y.dtype}. {needs}")
+    if y.dtype.kind != "f":
+        return
+    if not np.isfinite(y).all():
+        what = "NaN" if np.isnan(y).any() else "infinity"
+        raise ValueError(f"Input y contains {what}. {needs}")
+    fractional = y != np.floor(y)
+    if fractional.any():
+        value = y[fractional][0]
+        raise ValueError(f"Unknown label type: continuous, y holds {value}. {needs}")
+
+
+def encode_labels(y, caller, remedy):
+    """Return the classes, and each row's class as a number from 0, -1 for none.
+
+    Parameters
+    ----------
+    y, caller, remedy
+        As for :func:`find_labels`.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        Sorted, without -1.
+    codes : ndarray of shape (n_samples,), int64
+        Positions in ``classes``, or -1.
+    """
+    y, rows = find_labels(y, caller, remedy=remedy)
+    classes, found = np.unique(y[rows], return_inverse=True)
+    codes = np.full(len(y), UNLABELED, dtype=np.int64)
+    codes[rows] = found
+    return classes, codes

@@ -1,0 +1,439 @@
+"""SemiSupervisedGANClassifier: a discriminator that tells classes as well."""
+
+from functools import partial
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.utils import check_consistent_length, compute_class_weight
+from sklearn.utils._param_validation import Interval, StrOptions
+from torch.nn.functional import cross_entropy
+
+from sklgan._base import BaseGAN
+from sklgan._labels import encode_labels
+from sklgan._tensors import as_tensor, resolve_device
+from sklgan._training import LabeledBatches
+from sklgan.augment import AUGMENTATIONS
+from sklgan.losses import (
+    ADVERSARIAL_LOSSES,
+    g_feature_matching,
+    marginal_divergence,
+    pseudo_label_loss,
+    realness,
+)
+
+_NO_LABELS = "Label some, or use CategoricalGANClusterer, which needs no labels."
+
+_LOSSES = ("feature_matching", "nonsaturating", "hinge", "least_squares")
+
+
+def discriminator_loss(
+    discriminator,
+    real,
+    fake,
+    y,
+    *,
+    averaged,
+    loss,
+    class_weight,
+    adversarial_weight,
+    consistency_weight,
+    confidence,
+    balance_weight,
+    prior,
+    strong_augment,
+):
+    """Return the loss of a discriminator with K logits; see the estimator's notes.
+
+    The first ``len(y)`` real rows are labelled, the others count as unlabelled.
+    """
+    logits = discriminator(real)[1].float()
+    unlabeled = real[len(y) :]
+    value = cross_entropy(logits[: len(y)], y, weight=class_weight)
+    if adversarial_weight > 0:
+        d_loss, _ = ADVERSARIAL_LOSSES[loss]
+        fake_logits = discriminator(fake)[1].float()
+        adversarial = d_loss(realness(logits[len(y) :]), realness(fake_logits))
+        value = value + adversarial_weight * adversarial
+    if balance_weight > 0:
+        value = value + balance_weight * marginal_divergence(logits[len(y) :], prior)
+    if consistency_weight > 0:
+        with torch.no_grad():
+            targets = averaged(unlabeled)[1].float().softmax(dim=1)
+        strong_logits = discriminator(strong_augment(unlabeled))[1].float()
+        value = value + consistency_weight * pseudo_label_loss(
+            strong_logits, targets, confidence
+        )
+    return value
+
+
+def generator_loss(discriminator, real, fake, *, loss):
+    """Return the generator's loss against a discriminator with K logits."""
+    features, logits = discriminator(fake)
+    if loss != "feature_matching":
+        return ADVERSARIAL_LOSSES[loss][1](realness(logits.float()))
+    with torch.no_grad():
+        real_features, _ = discriminator(real)
+    return g_feature_matching(real_features[-1].float(), features[-1].float())
+
+
+class SemiSupervisedGANClassifier(ClassifierMixin, BaseGAN):
+    """Classify with few labels: the discriminator tells K classes, and real from fake.
+
+    Rows with the label -1 are unlabelled. The discriminator has one logit a class;
+    that of the class "generated" is 0. It learns from labelled rows by cross-entropy,
+    from all rows that they are not generated, and to say of a strongly changed image
+    what it says of the image itself. What predicts is the average of its weights.
+
+    Parameters
+    ----------
+    latent_dim : int, default=100
+        Number of latent variables, the generator's input.
+
+    network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep"} or tuple, default="auto"
+        ``"cnn"`` has a discriminator made for classification and the generator of
+        ``"dcgan"``; for the others see :class:`DCGANFeatureExtractor`. ``"auto"``
+        takes ``"mlp"`` for flat X and ``"cnn"`` for images.
+
+    image_shape : tuple of int, default=None
+        ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
+
+    data_range : "auto" or pair of float, default="auto"
+        Values that mean black and white, as in :class:`DCGANFeatureExtractor`.
+
+    n_filters : int, default=32
+        Width of the networks' narrowest layer. Cost grows with its square.
+
+    loss : {"feature_matching", "nonsaturating", "hinge", "least_squares"}, \
+default="feature_matching"
+        The generator's loss. Feature matching lets it draw images that the
+        discriminator cannot be sure of, which helps classification more than images
+        that look good. The discriminator's loss is the partner of the generator's,
+        that of ``"nonsaturating"`` for feature matching.
+
+    adversarial_weight : float, default=1.0
+        Weight of the discriminator's adversarial loss. At 0 it learns without the
+        generator: the baseline that tells what the generator adds.
+
+    consistency_weight : float, default=1.0
+        Weight of the cross-entropy between the average's classes of unlabelled images
+        and those of the same images strongly changed. 0 for none.
+
+    confidence : float, default=0.95
+        Probability from which on a class of the average counts in that loss.
+
+    balance_weight : float, default=1.0
+        Weight of the divergence of the mean prediction from the labelled rows'
+        frequencies of classes, times the class weights. Lower it, down to 0, where the
+        unlabelled rows have other frequencies.
+
+    class_weight : dict or "balanced", default=None
+        Factors of the cross-entropy by class. Labelled batches hold as many rows of
+        each class already.
+
+    n_critic : int, default=1
+        Updates of the discriminator for each of the generator.
+
+    ema_decay : float, default=0.999
+        Decay, a step, of the averages of both networks' weights.
+
+    learning_rate : float, default=1e-3
+        Of Adam, for both networks, with beta1 0.5. Lower it when training diverges.
+
+    batch_size : int, default=64
+        At most so many rows a step that count as unlabelled.
+
+    labeled_batch_size : int, default=32
+        Labelled rows a step, drawn with replacement, as many of each class.
+
+    max_epochs : int, default=50
+        Passes over X.
+
+    augment : "auto", str, list of str, callable or None, default="auto"
+        Augmentations of all that the discriminator sees, real and fake alike; see
+        :mod:`sklgan.augment`. ``"auto"`` shifts images by up to a tenth.
+
+    strong_augment : "auto", str, list of str, callable or None, default="auto"
+        What is done on top of it, to unlabelled images, for the consistency loss.
+        ``"auto"`` turns, zooms and shears images, cuts out and adds noise; to flat X
+        it adds noise of a tenth of the standard deviation.
+
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Of the training's forward passes, as in :class:`DCGANFeatureExtractor`.
+
+    device : str or torch.device, default="auto"
+        ``"auto"`` takes a CUDA GPU where there is one, else the CPU.
+
+    callbacks : list of skorch callbacks, default=None
+        Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
+
+    warm_start : bool, default=False
+        Whether another ``fit`` trains the same networks for ``max_epochs`` more
+        epochs; the classes must be the same. Keeps the optimiser's state.
+
+    random_state : int, RandomState instance or None, default=None
+        Decides all that is drawn in ``fit``, and in ``sample`` where that is not told
+        otherwise.
+
+    verbose : int, default=0
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The classes, without -1.
+
+    transduction_ : ndarray of shape (n_samples,)
+        The classes of the rows of ``fit``: as given, or as predicted where unlabelled.
+
+    n_labeled_ : int
+        Number of labelled rows.
+
+    generator_ : torch.nn.Module
+        The generator with averaged weights, in evaluation mode.
+
+    discriminator_ : torch.nn.Module
+        The discriminator with averaged weights; its batch normalisation holds
+        statistics of X.
+
+    image_shape_ : tuple of int or None
+        ``(h, w, c)``; None for flat X.
+
+    data_range_ : tuple of float or None
+        The range of values that was used; None for flat X.
+
+    history_ : list of dict
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss``, ``duration`` in seconds.
+
+    n_iter_ : int
+        Epochs run, those of earlier fits included with ``warm_start``.
+
+    n_features_in_ : int
+        Number of values of an image or row.
+
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
+        Names of the columns of X, where it was a data frame with string names.
+
+    See Also
+    --------
+    CategoricalGANClusterer : The same without any label.
+    sklearn.semi_supervised.LabelSpreading : Few labels, without a network.
+
+    Notes
+    -----
+    The discriminator minimises CE(labelled) + ``adversarial_weight`` times the
+    adversarial loss of its realness log sum_k exp l_k(x) + ``consistency_weight``
+    times CE(strongly changed rows, classes of the average) + ``balance_weight`` times
+    KL(mean prediction, frequencies of the labelled classes).
+
+    References
+    ----------
+    Salimans et al., "Improved Techniques for Training GANs", 2016, sections 3.1 and 5
+    (arXiv:1606.03498); Sohn et al., "FixMatch", 2020 (arXiv:2001.07685), for the
+    consistency; Tarvainen and Valpola, "Mean teachers", 2017 (arXiv:1703.01780), for
+    the average as teacher.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklgan import SemiSupervisedGANClassifier
+    >>> digits = load_digits()
+    >>> X, y = digits.images[:300], digits.target[:300].copy()
+    >>> y[50:] = -1
+    >>> gan = SemiSupervisedGANClassifier(n_filters=8, max_epochs=2, random_state=0)
+    >>> gan.fit(X, y).n_labeled_
+    50
+    >>> gan.predict(X[:3]).shape, gan.predict_proba(X[:3]).shape, gan.sample(2).shape
+    ((3,), (3, 10), (2, 8, 8))
+    """
+
+    _image_network = "cnn"
+    _auto_augment = {
+        "augment": {"images": ("shift",), "flat": ()},
+        "strong_augment": {
+            "images": ("shift", "affine", "cutout", "noise"),
+            "flat": ("noise",),
+        },
+    }
+
+    _parameter_constraints: dict = {
+        **BaseGAN._parameter_constraints,
+        "loss": [StrOptions(set(_LOSSES))],
+        "adversarial_weight": [Interval(Real, 0, None, closed="left")],
+        "consistency_weight": [Interval(Real, 0, None, closed="left")],
+        "confidence": [Interval(Real, 0, 1, closed="both")],
+        "balance_weight": [Interval(Real, 0, None, closed="left")],
+        "labeled_batch_size": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [StrOptions({"balanced"}), dict, None],
+        **dict.fromkeys(
+            ("augment", "strong_augment"),
+            [StrOptions({"auto", *AUGMENTATIONS}), tuple, list, callable, None],
+        ),
+    }
+
+    def __init__(
+        self,
+        latent_dim=100,
+        *,
+        network="auto",
+        image_shape=None,
+        data_range="auto",
+        n_filters=32,
+        loss="feature_matching",
+        adversarial_weight=1.0,
+        consistency_weight=1.0,
+        confidence=0.95,
+        balance_weight=1.0,
+        class_weight=None,
+        n_critic=1,
+        ema_decay=0.999,
+        learning_rate=1e-3,
+        batch_size=64,
+        labeled_batch_size=32,
+        max_epochs=50,
+        augment="auto",
+        strong_augment="auto",
+        precision="auto",
+        device="auto",
+        callbacks=None,
+        warm_start=False,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(
+            latent_dim=latent_dim,
+            network=network,
+            image_shape=image_shape,
+            data_range=data_range,
+            n_filters=n_filters,
+            n_critic=n_critic,
+            ema_decay=ema_decay,
+            learning_rate=learning_rate,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            augment=augment,
+            precision=precision,
+            device=device,
+            callbacks=callbacks,
+            warm_start=warm_start,
+            random_state=random_state,
+            verbose=verbose,
+        )
+        self.loss = loss
+        self.adversarial_weight = adversarial_weight
+        self.consistency_weight = consistency_weight
+        self.confidence = confidence
+        self.balance_weight = balance_weight
+        self.class_weight = class_weight
+        self.labeled_batch_size = labeled_batch_size
+        self.strong_augment = strong_augment
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y):
+        """Train the networks on X and the labels that y holds.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in :meth:`DCGANFeatureExtractor.fit`.
+        y : array-like of shape (n_samples,)
+            Classes, and -1 for rows without; strings as an array of dtype object.
+
+        Returns
+        -------
+        self : SemiSupervisedGANClassifier
+            The fitted estimator.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss or a weight becomes NaN or infinite; the estimator then has the
+            weights of the last good epoch.
+        """
+        with self._unchanged_on_error():
+            classes, codes = encode_labels(y, type(self).__name__, _NO_LABELS)
+            rows = self._prepare_fit(X, n_outputs=len(classes))
+            check_consistent_length(rows, codes)
+            self._fit_gan(
+                rows,
+                codes,
+                discriminator_loss=self._discriminator_loss(classes, codes),
+                generator_loss=partial(generator_loss, loss=self.loss),
+                average_discriminator=True,
+                iterator_train=LabeledBatches,
+                iterator_train__labeled_batch_size=self.labeled_batch_size,
+            )
+            self.classes_ = classes
+            labeled = codes >= 0
+            codes[~labeled] = self._logits(X)[~labeled].argmax(axis=1)
+            self.transduction_, self.n_labeled_ = classes[codes], int(labeled.sum())
+        return self
+
+    def _discriminator_loss(self, classes, codes):
+        """Return the discriminator's loss with all but its batches bound."""
+        found = codes[codes >= 0]
+        weight = compute_class_weight(
+            self.class_weight, classes=classes, y=classes[found]
+        )
+        prior = np.maximum(weight * np.bincount(found), 1e-8)
+        device = resolve_device(self.device)
+        return partial(
+            discriminator_loss,
+            loss=self.loss.replace("feature_matching", "nonsaturating"),
+            class_weight=as_tensor(weight.astype(np.float32)).to(device),
+            adversarial_weight=self.adversarial_weight,
+            consistency_weight=self.consistency_weight,
+            confidence=self.confidence,
+            balance_weight=self.balance_weight,
+            prior=as_tensor((prior / prior.sum()).astype(np.float32)).to(device),
+            strong_augment=self._augmentation("strong_augment"),
+        )
+
+    def decision_function(self, X):
+        """Return the logits of X.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        scores : ndarray of shape (n_samples,) or (n_samples, n_classes), float32
+            For two classes the difference of their logits: positive means
+            ``classes_[1]``.
+        """
+        logits = self._logits(X)
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def predict_proba(self, X):
+        """Return the probability of each class, of real images.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        p : ndarray of shape (n_samples, n_classes), float32
+            In the order of ``classes_``.
+        """
+        return torch.from_numpy(self._logits(X)).softmax(dim=1).numpy()
+
+    def predict(self, X):
+        """Return the most probable class.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+
+        Returns
+        -------
+        y : ndarray of shape (n_samples,)
+            Elements of ``classes_``.
+        """
+        logits = self._logits(X)
+        return self.classes_[logits.argmax(axis=1)]
