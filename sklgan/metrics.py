@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
+from sklearn.utils import check_consistent_length
 
 
 def cluster_accuracy(labels_true, labels_pred):
@@ -35,6 +36,7 @@ def cluster_accuracy(labels_true, labels_pred):
     >>> cluster_accuracy([0, 0, 1, 1], [5, 5, 3, 5])
     0.75
     """
+    check_consistent_length(labels_true, labels_pred)
     counts = contingency_matrix(labels_true, labels_pred)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     return float(counts[rows, columns].sum() / np.sum(counts))
