@@ -129,7 +129,14 @@ def in_child(folder, name, args):
     command = [sys.executable, __file__, "--folder", str(folder), "--child", name]
     command += ["--C", str(args.C), "--device", args.device]
     command += ["--threads", str(args.threads)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    limit = None if name == "ours" else args.limit
+    try:
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        print(f"{name}: stopped after {limit:.0f} s, not finished", flush=True)
+        return None
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -157,7 +164,7 @@ def run(args, folder):
         # Read without a memory map, whose pages would count as memory of the fit.
         np.load(folder / "X_train.npy", mmap_mode="r").tofile(folder / "X_train.raw")
     names = [name for _ in range(args.rounds) for name in ("ours", *args.rival)]
-    rows = [in_child(folder, name, args) for name in names]
+    rows = [row for name in names if (row := in_child(folder, name, args))]
     best = min(row["objective"] for row in rows)
     print(f"C={args.C:g}, {args.threads} threads, device {args.device}")
     print(
@@ -181,6 +188,7 @@ def main():
     parser.add_argument(
         "--rival", nargs="*", choices=["default", "converged"], default=[]
     )
+    parser.add_argument("--limit", type=float, help="seconds that a rival may take")
     parser.add_argument("--rounds", type=int, default=1, help="alternate so often")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="auto")
