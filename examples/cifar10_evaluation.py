@@ -77,10 +77,15 @@ def parse_arguments():
     add("--n-centroids", type=count, default=800, help="of the k-means patches")
     add("--device", default="auto", help="auto, cpu, cuda")
     add("--precision", default="auto", help="auto, float32, bfloat16")
-    add("--batch-size", type=count, default=128)
+    add("--batch-size", type=count, default=32)
     add("--latent-dim", type=count, default=100)
     add("--n-filters", type=count, default=64, help="width of the networks")
-    add("--augment", type=lambda text: text.split(","), help="such as flip,translation")
+    add(
+        "--augment",
+        type=lambda text: text.split(",") if text else None,
+        default=["flip"],
+        help="such as flip,translation; '' for none",
+    )
     add("--loss", default="nonsaturating")
     add("--checkpoint-every", type=count, default=1, metavar="EPOCHS")
     add("--cv-rows", type=count, default=10_000, help="rows on which C is chosen")
