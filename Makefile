@@ -50,7 +50,7 @@ examples: $(VENV)/.dev ## Run the examples at a small size.
 	done
 	@echo "== examples/digits_demo.py"
 	@cd $(SMALL) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/digits_demo.py \
-	    --draws 1 --jobs 1 --epochs 1 --labels 20 50
+	    --draws 1 --jobs 1 --epochs 1 --classifier-epochs 1 --labels 20 --classifier-labels 20
 
 docs: $(VENV)/.docs ## Build the documentation into docs/_build/html.
 	@echo "== documentation, the gallery's examples included"

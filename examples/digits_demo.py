@@ -1,16 +1,18 @@
-"""Few labels on real digits: what does a GAN's discriminator see that pixels do not?
+"""Few labels on real digits: what does a GAN see that labels alone do not show?
 
 The 1,797 digits of scikit-learn (8x8 pixels) are split into 70 % for training and 30 %
 for testing. A DCGAN learns from all training images without labels; then a linear SVM
 learns from a few labelled ones, described by their raw pixels, by the features of an
-untrained discriminator, and by those of the trained one. All of it is done anew for
-each of several splits, so that the figures have a spread::
+untrained discriminator, and by those of the trained one. Then classifiers that are
+given the unlabelled images as well: the semi-supervised GAN, the same network without
+its generator and on labels alone, and scikit-learn's. All of it is done anew for each
+of several splits, so that the figures have a spread::
 
     python examples/digits_demo.py
 
-The SVM's settings are chosen by cross-validation on the labelled images alone. The
-table goes to the terminal, a grid of samples and the training history to the folder
-``outputs``.
+The settings of scikit-learn's estimators are chosen by cross-validation on the labelled
+images alone. The tables go to the terminal, a grid of samples and the training history
+to the folder ``outputs``.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+from _digits_rivals import network_accuracies, rival_accuracies
 from joblib import Parallel, delayed
 from sklearn.datasets import load_digits
 from sklearn.exceptions import ConvergenceWarning
@@ -44,8 +47,10 @@ def parse_arguments():
     )
     add = parser.add_argument
     add("--epochs", type=int, default=50, help="of the GAN")
-    add("--draws", type=int, default=4, help="splits, each with labels of its own")
+    add("--classifier-epochs", type=int, default=20, help="of the classifiers")
+    add("--draws", type=int, default=3, help="splits, each with labels of its own")
     add("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
+    add("--classifier-labels", type=int, nargs="+", default=[20, 100])
     add("--jobs", type=int, default=2, help="draws at a time, a process each")
     add("--device", default="auto", help="auto, cpu, cuda")
     add("--output", type=Path, default=Path("outputs"), help="where to put pictures")
@@ -86,12 +91,17 @@ def accuracy(F_train, y_train, F_test, y_test):
         return search.fit(F_train, y_train).score(F_test, y_test)
 
 
-def evaluate(seed, args):
-    """Return {features: [accuracy a budget]} of one split, and the trained GAN."""
+def split(seed):
+    """Return training and test images and labels of one draw."""
     X, y = load_digits(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(
+    return train_test_split(
         X.reshape(-1, 8, 8), y, test_size=0.3, stratify=y, random_state=seed
     )
+
+
+def evaluate_features(seed, args):
+    """Return {features: [accuracy a budget]} of one split, and the trained GAN."""
+    X_train, X_test, y_train, y_test = split(seed)
     settings = {**GAN, "device": args.device, "random_state": seed}
     untrained = DCGANFeatureExtractor(**settings, max_epochs=0).fit(X_train)
     trained = DCGANFeatureExtractor(**settings, max_epochs=args.epochs).fit(X_train)
@@ -114,17 +124,30 @@ def evaluate(seed, args):
     return figures, trained
 
 
-def print_table(figures, labels):
+def evaluate_classifiers(seed, n_labels, args):
+    """Return {classifier: accuracy} of one split and budget."""
+    X_train, X_test, y_train, y_test = split(seed)
+    masked = np.full(len(y_train), -1)
+    chosen = draw_labels(y_train, n_labels, seed)
+    masked[chosen] = y_train[chosen]
+    data = X_train, masked, X_test, y_test
+    settings = {
+        "max_epochs": args.classifier_epochs,
+        "device": args.device,
+        "random_state": seed,
+    }
+    return {**rival_accuracies(*data), **network_accuracies(*data, settings)}
+
+
+def print_table(title, figures, labels):
     """Print mean and standard deviation over the draws, in per cent."""
-    print(
-        "\nLinearSVC on scikit-learn's digits: test accuracy in %, by number of labels"
-    )
-    print(f"{'features':24}" + "".join(f"{n:>13}" for n in labels))
+    print(f"\n{title}: test accuracy in %, by number of labels")
+    print(" " * 28 + "".join(f"{n:>13}" for n in labels))
     for name in figures[0]:
         values = 100 * np.array([draw[name] for draw in figures])
         spread = values.std(axis=0, ddof=1) if len(values) > 1 else 0 * values[0]
         cells = zip(values.mean(axis=0), spread, strict=True)
-        print(f"{name:24}" + "".join(f"{mean:7.1f} ± {sd:3.1f}" for mean, sd in cells))
+        print(f"{name:28}" + "".join(f"{mean:7.1f} ± {sd:3.1f}" for mean, sd in cells))
     print(f"mean ± standard deviation over {len(figures)} draws of split and labels")
 
 
@@ -142,25 +165,41 @@ def write_pictures(gan, folder):
     )
 
 
+def run(jobs, what, args):
+    """Return the results of joblib's delayed calls, and say when each is done."""
+    start, results = time.perf_counter(), []
+    for result in Parallel(n_jobs=args.jobs, return_as="generator")(jobs):
+        results.append(result)
+        seconds = time.perf_counter() - start
+        print(f"{what} {len(results)} of {len(jobs)}, {seconds:.0f} s", flush=True)
+    return results
+
+
 def main():
-    """Run all draws, print the table and write the pictures."""
+    """Run all draws, print the tables and write the pictures."""
     args = parse_arguments()
+    seeds = range(args.draws)
     print(
-        f"{args.draws} draws of split and labels, {args.jobs} at a time; in each, a "
-        f"DCGAN trains for {args.epochs} epochs on 1,257 digits without labels",
+        f"{args.draws} draws of split and labels, {args.jobs} jobs at a time; in each, "
+        f"a DCGAN trains for {args.epochs} epochs on 1,257 digits without labels, then "
+        f"a semi-supervised GAN for {args.classifier_epochs} epochs with few",
         flush=True,
     )
-    start = time.perf_counter()
-    draws = Parallel(n_jobs=args.jobs, return_as="generator")(
-        delayed(evaluate)(seed, args) for seed in range(args.draws)
-    )
-    figures, gans = [], []
-    for figure, gan in draws:
-        figures.append(figure)
-        gans.append(gan)
-        seconds = time.perf_counter() - start
-        print(f"draw {len(figures)} of {args.draws} done, {seconds:.0f} s", flush=True)
-    print_table(figures, args.labels)
+    jobs = [delayed(evaluate_features)(seed, args) for seed in seeds]
+    figures, gans = zip(*run(jobs, "features: draw", args), strict=True)
+    budgets = args.classifier_labels
+    jobs = [
+        delayed(evaluate_classifiers)(seed, n_labels, args)
+        for seed in seeds
+        for n_labels in budgets
+    ]
+    cells = run(jobs, "classifiers: fits", args)
+    draws = [cells[k : k + len(budgets)] for k in range(0, len(cells), len(budgets))]
+    classified = [
+        {name: [cell[name] for cell in draw] for name in draw[0]} for draw in draws
+    ]
+    print_table("LinearSVC on features", figures, args.labels)
+    print_table("Classifiers", classified, budgets)
     write_pictures(gans[-1], args.output)
 
 

@@ -17,10 +17,11 @@ from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
+    conditional_entropy,
     g_feature_matching,
     marginal_divergence,
-    pseudo_label_loss,
     realness,
+    soft_cross_entropy,
 )
 
 _NO_LABELS = "Label some, or use CategoricalGANClusterer, which needs no labels."
@@ -39,7 +40,7 @@ def discriminator_loss(
     class_weight,
     adversarial_weight,
     consistency_weight,
-    confidence,
+    entropy_weight,
     balance_weight,
     prior,
     strong_augment,
@@ -48,23 +49,23 @@ def discriminator_loss(
 
     The first ``len(y)`` real rows are labelled, the others count as unlabelled.
     """
+    labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
     logits = discriminator(real)[1].float()
-    unlabeled = real[len(y) :]
-    value = cross_entropy(logits[: len(y)], y, weight=class_weight)
+    value = cross_entropy(logits[labeled], y, weight=class_weight)
+    value = value + entropy_weight * conditional_entropy(logits[unlabeled])
+    value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
     if adversarial_weight > 0:
         d_loss, _ = ADVERSARIAL_LOSSES[loss]
         fake_logits = discriminator(fake)[1].float()
-        adversarial = d_loss(realness(logits[len(y) :]), realness(fake_logits))
+        adversarial = d_loss(realness(logits[unlabeled]), realness(fake_logits))
         value = value + adversarial_weight * adversarial
-    if balance_weight > 0:
-        value = value + balance_weight * marginal_divergence(logits[len(y) :], prior)
     if consistency_weight > 0:
         with torch.no_grad():
-            targets = averaged(unlabeled)[1].float().softmax(dim=1)
-        strong_logits = discriminator(strong_augment(unlabeled))[1].float()
-        value = value + consistency_weight * pseudo_label_loss(
-            strong_logits, targets, confidence
-        )
+            targets = averaged(real[unlabeled])[1].float().softmax(dim=1)
+        strong = discriminator(strong_augment(real))[1].float()
+        consistency = soft_cross_entropy(strong[unlabeled], targets)
+        told = cross_entropy(strong[labeled], y, weight=class_weight)
+        value = value + consistency_weight * (consistency + told)
     return value
 
 
@@ -117,16 +118,16 @@ default="feature_matching"
         generator: the baseline that tells what the generator adds.
 
     consistency_weight : float, default=1.0
-        Weight of the cross-entropy between the average's classes of unlabelled images
-        and those of the same images strongly changed. 0 for none.
+        Weight of the cross-entropy of strongly changed images with the average's
+        predictions for these images, or with their labels. 0 for none.
 
-    confidence : float, default=0.95
-        Probability from which on a class of the average counts in that loss.
+    entropy_weight : float, default=1.0
+        Weight of the entropy of each unlabelled image's prediction: be sure.
 
-    balance_weight : float, default=1.0
-        Weight of the divergence of the mean prediction from the labelled rows'
-        frequencies of classes, times the class weights. Lower it, down to 0, where the
-        unlabelled rows have other frequencies.
+    balance_weight : float, default=4.0
+        Weight of the divergence of the unlabelled images' mean prediction from the
+        labelled rows' frequencies of classes, times the class weights. Lower it, down
+        to 0, where the unlabelled rows have other frequencies.
 
     class_weight : dict or "balanced", default=None
         Factors of the cross-entropy by class. Labelled batches hold as many rows of
@@ -224,15 +225,17 @@ default="feature_matching"
     -----
     The discriminator minimises CE(labelled) + ``adversarial_weight`` times the
     adversarial loss of its realness log sum_k exp l_k(x) + ``consistency_weight``
-    times CE(strongly changed rows, classes of the average) + ``balance_weight`` times
-    KL(mean prediction, frequencies of the labelled classes).
+    times CE(strongly changed rows, labels or the average's predictions) +
+    ``entropy_weight`` E[H(p)] + ``balance_weight`` KL(E[p], class frequencies), the
+    last two over predictions p of unlabelled rows.
 
     References
     ----------
     Salimans et al., "Improved Techniques for Training GANs", 2016, sections 3.1 and 5
-    (arXiv:1606.03498); Sohn et al., "FixMatch", 2020 (arXiv:2001.07685), for the
-    consistency; Tarvainen and Valpola, "Mean teachers", 2017 (arXiv:1703.01780), for
-    the average as teacher.
+    (arXiv:1606.03498); Tarvainen and Valpola, "Mean teachers", 2017
+    (arXiv:1703.01780), for the average as teacher; Xie et al., "Unsupervised Data
+    Augmentation", 2019 (arXiv:1904.12848), for the strongly changed images; entropy
+    and balance as in :class:`CategoricalGANClusterer`.
 
     Examples
     --------
@@ -262,7 +265,7 @@ default="feature_matching"
         "loss": [StrOptions(set(_LOSSES))],
         "adversarial_weight": [Interval(Real, 0, None, closed="left")],
         "consistency_weight": [Interval(Real, 0, None, closed="left")],
-        "confidence": [Interval(Real, 0, 1, closed="both")],
+        "entropy_weight": [Interval(Real, 0, None, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "labeled_batch_size": [Interval(Integral, 1, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
@@ -283,8 +286,8 @@ default="feature_matching"
         loss="feature_matching",
         adversarial_weight=1.0,
         consistency_weight=1.0,
-        confidence=0.95,
-        balance_weight=1.0,
+        entropy_weight=1.0,
+        balance_weight=4.0,
         class_weight=None,
         n_critic=1,
         ema_decay=0.999,
@@ -323,7 +326,7 @@ default="feature_matching"
         self.loss = loss
         self.adversarial_weight = adversarial_weight
         self.consistency_weight = consistency_weight
-        self.confidence = confidence
+        self.entropy_weight = entropy_weight
         self.balance_weight = balance_weight
         self.class_weight = class_weight
         self.labeled_batch_size = labeled_batch_size
@@ -384,7 +387,7 @@ default="feature_matching"
             class_weight=as_tensor(weight.astype(np.float32)).to(device),
             adversarial_weight=self.adversarial_weight,
             consistency_weight=self.consistency_weight,
-            confidence=self.confidence,
+            entropy_weight=self.entropy_weight,
             balance_weight=self.balance_weight,
             prior=as_tensor((prior / prior.sum()).astype(np.float32)).to(device),
             strong_augment=self._augmentation("strong_augment"),

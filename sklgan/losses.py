@@ -9,7 +9,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, relu, softplus
+from torch.nn.functional import relu, softplus
 
 
 def d_nonsaturating(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -240,32 +240,6 @@ def g_feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
     return (real_features.mean(0) - fake_features.mean(0)).abs().mean()
 
 
-def pseudo_label_loss(logits: Tensor, targets: Tensor, confidence: float) -> Tensor:
-    """Return the cross-entropy with the targets' classes where these are confident.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (n, K), of one view of the images.
-    targets : Tensor
-        (n, K), probabilities of another view.
-    confidence : float
-        Rows whose largest probability is below it count as 0.
-
-    Returns
-    -------
-    Tensor
-        A scalar, the mean over all n rows.
-
-    References
-    ----------
-    Sohn et al. 2020, "FixMatch", equation 4 (arXiv:2001.07685).
-    """
-    probability, label = targets.max(dim=1)
-    loss = cross_entropy(logits, label, reduction="none")
-    return (loss * (probability >= confidence)).mean()
-
-
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """Return -E[sum_k t_k log p_k] in nats, for p = softmax of logits (n, K).
 
@@ -335,7 +309,6 @@ __all__ = [
     "gradient_penalty",
     "marginal_divergence",
     "marginal_entropy",
-    "pseudo_label_loss",
     "r1_penalty",
     "realness",
     "soft_cross_entropy",

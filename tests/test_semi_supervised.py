@@ -259,19 +259,19 @@ def test_loss_is_the_sum_of_its_parts():
         class_weight=weight,
         adversarial_weight=0.5,
         consistency_weight=2.0,
-        confidence=0.6,
+        entropy_weight=0.25,
         balance_weight=3.0,
         prior=prior,
         strong_augment=lambda x: 10 * x,
     )
-    mean = unlabeled.softmax(1).mean(0)
-    sure = targets.max(1).values >= 0.6
-    assert 0 < sure.sum() < len(sure)
-    per_row = cross_entropy(10 * unlabeled, targets.argmax(1), reduction="none")
+    p = unlabeled.softmax(1)
+    mean = p.mean(0)
     expected = (
         cross_entropy(real[:3], y, weight=weight)
         + 0.5 * d_nonsaturating(realness(unlabeled), realness(fake))
-        + 2.0 * (per_row * sure).mean()
+        + 2.0 * cross_entropy(10 * unlabeled, targets)
+        + 2.0 * cross_entropy(10 * real[:3], y, weight=weight)
+        - 0.25 * (p * p.log()).sum(1).mean()
         + 3.0 * (mean * (mean / prior).log()).sum()
     )
     torch.testing.assert_close(value, expected)
