@@ -148,7 +148,7 @@ default="feature_matching"
     labeled_batch_size : int, default=32
         Labelled rows a step, drawn with replacement, as many of each class.
 
-    max_epochs : int, default=50
+    max_epochs : int, default=40
         Passes over X.
 
     augment : "auto", str, list of str, callable or None, default="auto"
@@ -294,7 +294,7 @@ default="feature_matching"
         learning_rate=1e-3,
         batch_size=64,
         labeled_batch_size=32,
-        max_epochs=50,
+        max_epochs=40,
         augment="auto",
         strong_augment="auto",
         precision="auto",

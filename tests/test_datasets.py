@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from sklearn.utils import Bunch
 
-from sklgan import datasets
-from sklgan.datasets import load_cifar10
+from sklgan.datasets import _cifar10, load_cifar10
 
 N_ROWS = 6
 TRAIN = [f"data_batch_{i}" for i in range(1, 6)]
@@ -336,12 +335,12 @@ def test_openml_rows_become_images(dtype):
     """OpenML's rows are channel planes, training images first."""
     fetched = openml_bunch(dtype=dtype)
     planes = fetched.data.reshape(-1, 3, 32, 32)
-    X, y = datasets._split_openml(fetched, "all")
+    X, y = _cifar10._split_openml(fetched, "all")
     np.testing.assert_array_equal(X[..., 2], planes[:, 2])
     assert X.dtype == np.uint8
     assert y.dtype == np.int64
-    X_train, y_train = datasets._split_openml(fetched, "train")
-    X_test, y_test = datasets._split_openml(fetched, "test")
+    X_train, y_train = _cifar10._split_openml(fetched, "train")
+    X_test, y_test = _cifar10._split_openml(fetched, "test")
     np.testing.assert_array_equal(np.concatenate([X_train, X_test]), X)
     np.testing.assert_array_equal(np.concatenate([y_train, y_test]), y)
     assert len(X_test) == 10
@@ -352,8 +351,8 @@ def test_openml_rows_in_another_order_are_refused():
     fetched = openml_bunch()
     fetched.target = np.sort(fetched.target)
     with pytest.raises(ValueError, match="no longer begins with the training images"):
-        datasets._split_openml(fetched, "test")
-    assert len(datasets._split_openml(fetched, "all")[0]) == 60
+        _cifar10._split_openml(fetched, "test")
+    assert len(_cifar10._split_openml(fetched, "all")[0]) == 60
 
 
 @pytest.mark.parametrize("value", [-1, 256, 0.5, np.nan])
@@ -362,4 +361,4 @@ def test_openml_rows_that_are_no_pixels_are_refused(value):
     fetched = openml_bunch(dtype=np.float64)
     fetched.data[3, 3] = value
     with pytest.raises(ValueError, match="whole numbers from 0 to 255"):
-        datasets._split_openml(fetched, "train")
+        _cifar10._split_openml(fetched, "train")
