@@ -268,9 +268,9 @@ class BaseGAN(BaseEstimator):
             for group in net.optimizer_.param_groups:
                 group["lr"] = self.learning_rate
             return
-        for name in ("generator_", "ema_generator_"):
-            getattr(net, name).load_state_dict(self.generator_.state_dict())
-        net.discriminator_.load_state_dict(self.discriminator_.state_dict())
+        for name in net.module_names:
+            kept = self.generator_ if "generator" in name else self.discriminator_
+            getattr(net, name).load_state_dict(kept.state_dict())
 
     def _divergence_message(self, error, autocast):
         """Say which epoch was lost, why, and what to change."""

@@ -4,11 +4,13 @@ A new estimator is tested by a line in ESTIMATORS and, if it is a GAN, one in GA
 """
 
 import inspect
+import pickle
 import random
 from functools import partial
 
 import numpy as np
 import pytest
+import skops.io
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from numpydoc.docscrape import ClassDoc
@@ -228,7 +230,37 @@ def check_networks_are_ordinary_modules(estimator, X):
     assert_allclose(estimator.generate(Z), expected, rtol=0, atol=0.51)
 
 
+def check_copies_do_the_same(estimator, X):
+    """Through pickle and through skops, the optimiser's state included."""
+    fit(estimator.set_params(warm_start=True), X)
+    data = skops.io.dumps(estimator)
+    copies = [
+        pickle.loads(pickle.dumps(estimator)),
+        skops.io.loads(data, trusted=skops.io.get_untrusted_types(data=data)),
+    ]
+    for again in copies:
+        assert_array_equal(output(again, X), output(estimator, X))
+        assert_array_equal(again.score_samples(X), estimator.score_samples(X))
+        assert_array_equal(again.sample(3), estimator.sample(3))
+    fit(estimator, X)
+    for again in copies:
+        assert_array_equal(output(fit(again, X), X), output(estimator, X))
+        assert again.n_iter_ == 2
+
+
+def check_warm_start_set_after_fit_goes_on(estimator, X):
+    """With the weights alone: a tiny step away from them, no step back to the start."""
+    other = output(fit(clone(estimator).set_params(random_state=1), X), X)
+    before = output(fit(estimator, X), X)
+    after = output(fit(estimator.set_params(warm_start=True, learning_rate=1e-9), X), X)
+    # BatchNorm's statistics are gathered over batches drawn anew.
+    assert abs(after - before).max() < 0.1 * abs(other - before).max()
+    assert estimator.n_iter_ == 2
+
+
 CHECKS = [
+    check_copies_do_the_same,
+    check_warm_start_set_after_fit_goes_on,
     check_same_seed_same_output,
     check_global_generators_are_left_alone,
     check_global_generators_do_not_decide,

@@ -100,13 +100,13 @@ class AdversarialNet(NeuralNet):
         self.ema_generator_ = copy.deepcopy(self.generator_)
         if self.average_discriminator:
             self.ema_discriminator_ = copy.deepcopy(self.discriminator_)
-        for name in self._module_names:
+        for name in self.module_names:
             getattr(self, name).to(memory_format=torch.channels_last)
         self.n_steps_ = 0
         return self
 
     @property
-    def _module_names(self):
+    def module_names(self):
         """Names of the attributes that hold networks."""
         names = ["generator_", "discriminator_", "ema_generator_"]
         return [*names, "ema_discriminator_"] if self.average_discriminator else names
@@ -247,9 +247,7 @@ class AdversarialNet(NeuralNet):
             self.to_batch(rows[order[start:stop]])
             for start, stop in zip(bounds, bounds[1:], strict=False)
         )
-        name = (
-            self._module_names[-1] if self.average_discriminator else "discriminator_"
-        )
+        name = self.module_names[-1] if self.average_discriminator else "discriminator_"
         return gather_batch_norm(getattr(self, name), batches)
 
     def averaged_generator(self):
@@ -280,7 +278,7 @@ class AdversarialNet(NeuralNet):
         """Return all that a continuation needs, nested dicts of tensors and numbers."""
         networks = {
             name.rstrip("_"): getattr(self, name).state_dict()
-            for name in self._module_names
+            for name in self.module_names
         }
         return {
             **networks,
@@ -290,7 +288,7 @@ class AdversarialNet(NeuralNet):
 
     def load_training_state(self, state):
         """Go on from what :meth:`training_state` returned."""
-        for name in self._module_names:
+        for name in self.module_names:
             getattr(self, name).load_state_dict(state[name.rstrip("_")])
         self.optimizer_.load_state_dict(state["optimizer"])
         self.n_steps_ = state["n_steps"]
