@@ -251,12 +251,8 @@ def make_classifier(method, args, draw):
         return make_pipeline(FunctionTransformer(pixels), SVC(C=10))
     settings = training_settings(SemiSupervisedGANClassifier())
     settings = {name: getattr(args, name) for name in settings}
-    if method == "no-generator":
+    if method in ("no-generator", "labels-only"):
         settings["adversarial_weight"] = 0.0
-    if method == "labels-only":
-        # Nothing is left but the cross-entropy of weakly augmented labelled images.
-        losses = [name for name in settings if name.endswith("_weight")]
-        settings.update(dict.fromkeys(set(losses) - {"class_weight"}, 0.0))
     return SemiSupervisedGANClassifier(
         **settings,
         random_state=draw,

@@ -89,7 +89,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
 
     adversarial_weight : float, default=1.0
         Weight of the entropy of generated images in the discriminator's loss. At 0 it
-        learns without the generator: the baseline that tells what that one adds.
+        learns without the generator, which stays untrained: the baseline that tells
+        what that one adds.
 
     balance_weight : float, default=4.0
         Weight of the entropy of the mean prediction. Lower it where clusters have very
@@ -338,7 +339,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             discriminator_loss=partial(
                 loss, adversarial_weight=self.adversarial_weight, remembered=uniform
             ),
-            generator_loss=generator_loss,
+            generator_loss=generator_loss if self.adversarial_weight > 0 else None,
             average_discriminator=True,
             random_state=rng,
         )

@@ -115,7 +115,7 @@ default="feature_matching"
 
     adversarial_weight : float, default=1.0
         Weight of the discriminator's adversarial loss. At 0 it learns without the
-        generator: the baseline that tells what the generator adds.
+        generator, which stays untrained: the baseline that tells what that one adds.
 
     consistency_weight : float, default=1.0
         Weight of the cross-entropy of strongly changed images with the average's
@@ -362,7 +362,9 @@ default="feature_matching"
                 rows,
                 codes,
                 discriminator_loss=self._discriminator_loss(classes, codes),
-                generator_loss=partial(generator_loss, loss=self.loss),
+                generator_loss=partial(generator_loss, loss=self.loss)
+                if self.adversarial_weight > 0
+                else None,
                 average_discriminator=True,
                 iterator_train=LabeledBatches,
                 iterator_train__labeled_batch_size=self.labeled_batch_size,

@@ -31,8 +31,9 @@ class AdversarialNet(NeuralNet):
     discriminator_loss : callable
         ``(discriminator, real, fake, y) -> scalar``. ``y`` are the labels of the first
         ``len(y)`` real rows, or None; there are as many fake as other real rows.
-    generator_loss : callable
-        ``(discriminator, real, fake) -> scalar``.
+    generator_loss : callable or None
+        ``(discriminator, real, fake) -> scalar``. With None nothing is generated and
+        the generator stays as it is; ``fake`` is None.
     to_batch : callable
         Rows as they are stored to what the discriminator takes, on the device.
     latent_dim : int
@@ -194,40 +195,43 @@ class AdversarialNet(NeuralNet):
         rows, y = batch
         self._set_training(True)
         self.n_steps_ += 1
-        updates_generator = self.n_steps_ % self.n_critic == 0
-        real = self.augment(self.to_batch(rows))
+        has_generator = self.generator_loss is not None
+        updates_generator = has_generator and self.n_steps_ % self.n_critic == 0
+        n_labeled = 0 if y is None else len(y)
+        real, fake = self.augment(self.to_batch(rows)), None
+        if has_generator:
+            with self._autocast(), torch.set_grad_enabled(updates_generator):
+                fake = self.generator_(self.draw_latent(len(real) - n_labeled)).float()
+        losses = {"d_loss": self._update_discriminator(real, fake, y)}
+        if updates_generator:
+            losses["g_loss"] = self._update_generator(real[n_labeled:], fake)
+        return losses
+
+    def _update_discriminator(self, real, fake, y):
+        """Step the discriminator and its average; return the loss."""
+        if fake is not None:
+            fake = self.augment(fake.detach())
         with self._autocast():
-            with torch.set_grad_enabled(updates_generator):
-                n_labeled = 0 if y is None else len(y)
-                fake = self.generator_(self.draw_latent(len(real) - n_labeled))
-            d_loss = self.discriminator_loss(
-                self.discriminator_,
-                real,
-                self.augment(fake.detach().float()),
-                y,
-                **self._averaged(),
+            loss = self.discriminator_loss(
+                self.discriminator_, real, fake, y, **self._averaged()
             )
-        self._update(d_loss)
+        self._update(loss)
         if self.average_discriminator:
-            move_average(
-                self.ema_discriminator_,
-                self.discriminator_,
-                self.n_steps_,
-                self.ema_decay,
-            )
-        if not updates_generator:
-            return {"d_loss": d_loss.detach()}
+            networks = self.ema_discriminator_, self.discriminator_
+            move_average(*networks, self.n_steps_, self.ema_decay)
+        return loss.detach()
+
+    def _update_generator(self, real, fake):
+        """Step the generator and its average; return the loss."""
         # Frozen, the discriminator passes gradients on without gathering its own.
         self.discriminator_.requires_grad_(False)
         with self._autocast():
-            g_loss = self.generator_loss(
-                self.discriminator_, real[n_labeled:], self.augment(fake.float())
-            )
-        self._update(g_loss)
+            loss = self.generator_loss(self.discriminator_, real, self.augment(fake))
+        self._update(loss)
         self.discriminator_.requires_grad_(True)
         n_updates = self.n_steps_ // self.n_critic
         move_average(self.ema_generator_, self.generator_, n_updates, self.ema_decay)
-        return {"d_loss": d_loss.detach(), "g_loss": g_loss.detach()}
+        return loss.detach()
 
     def _averaged(self):
         """Return the averaged discriminator as the keyword of a loss that wants it."""
