@@ -69,6 +69,7 @@ class LabeledBatches(InMemoryBatches):
         device, n = self.rows.device, self.labeled_batch_size
         order = torch.randperm(len(self.counts), device=device)
         y = order.repeat(n // len(order) + 1)[:n]
-        drawn = torch.rand(n, device=device, dtype=torch.float64)
-        members = self.first[y] + (drawn * self.counts[y]).long()
-        return self.rows[self.members[members]], y
+        counts = self.counts[y]
+        # Rounding could make the product the count itself.
+        chosen = (torch.rand(n, device=device) * counts).long().minimum(counts - 1)
+        return self.rows[self.members[self.first[y] + chosen]], y
