@@ -232,7 +232,7 @@ def realness(logits: Tensor) -> Tensor:
 
 
 def g_feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
-    """Return |E f(x) - E f(G(z))|, the mean over the features f, each (n, ...).
+    """Return the mean over features f of abs(E f(x) - E f(G(z))), each (n, ...).
 
     Source: Salimans et al. 2016, section 3.1, with the absolute value of their code
     in place of the square.
