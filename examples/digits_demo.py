@@ -46,8 +46,8 @@ def parse_arguments():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--epochs", type=int, default=50, help="of the GAN")
-    add("--classifier-epochs", type=int, default=20, help="of the classifiers")
+    add("--epochs", type=int, default=35, help="of the GAN")
+    add("--classifier-epochs", type=int, default=15, help="of the classifiers")
     add("--draws", type=int, default=3, help="splits, each with labels of its own")
     add("--labels", type=int, nargs="+", default=[20, 50, 100, 200])
     add("--classifier-labels", type=int, nargs="+", default=[20, 100])
@@ -165,20 +165,20 @@ def write_pictures(gan, folder):
     )
 
 
-def run(jobs, what, args):
+def run(jobs, n_jobs):
     """Return the results of joblib's delayed calls, and say when each is done."""
     start, results = time.perf_counter(), []
-    for result in Parallel(n_jobs=args.jobs, return_as="generator")(jobs):
+    for result in Parallel(n_jobs=n_jobs, return_as="generator")(jobs):
         results.append(result)
         seconds = time.perf_counter() - start
-        print(f"{what} {len(results)} of {len(jobs)}, {seconds:.0f} s", flush=True)
+        print(f"{len(results)} of {len(jobs)} jobs done, {seconds:.0f} s", flush=True)
     return results
 
 
 def main():
     """Run all draws, print the tables and write the pictures."""
     args = parse_arguments()
-    seeds = range(args.draws)
+    seeds, budgets = range(args.draws), args.classifier_labels
     print(
         f"{args.draws} draws of split and labels, {args.jobs} jobs at a time; in each, "
         f"a DCGAN trains for {args.epochs} epochs on 1,257 digits without labels, then "
@@ -186,14 +186,11 @@ def main():
         flush=True,
     )
     jobs = [delayed(evaluate_features)(seed, args) for seed in seeds]
-    figures, gans = zip(*run(jobs, "features: draw", args), strict=True)
-    budgets = args.classifier_labels
-    jobs = [
-        delayed(evaluate_classifiers)(seed, n_labels, args)
-        for seed in seeds
-        for n_labels in budgets
-    ]
-    cells = run(jobs, "classifiers: fits", args)
+    for seed in seeds:
+        jobs += [delayed(evaluate_classifiers)(seed, n, args) for n in budgets]
+    results = run(jobs, args.jobs)
+    figures, gans = zip(*results[: args.draws], strict=True)
+    cells = results[args.draws :]
     draws = [cells[k : k + len(budgets)] for k in range(0, len(cells), len(budgets))]
     classified = [
         {name: [cell[name] for cell in draw] for name in draw[0]} for draw in draws
