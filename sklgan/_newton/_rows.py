@@ -60,9 +60,11 @@ class Rows:
 
     def squared_norms(self) -> Tensor:
         """Return the squared length of each row, (n,), float64."""
-        step = min(self.step, 64)
-        norms = [rows.square().sum(1).double() for _, rows in self._blocks(step)]
-        return torch.cat(norms) + self.bias**2
+        # Small results kept between large temporaries would fragment the heap.
+        norms = torch.empty(len(self.X), dtype=torch.float64, device=self.device)
+        for block, rows in self._blocks(min(self.step, 64)):
+            norms[block] = rows.square().sum(1)
+        return norms + self.bias**2
 
     def mean_square(self) -> float:
         """Return the mean squared length of a row; infinite if X's dtype overflows."""
