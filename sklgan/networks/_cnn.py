@@ -17,9 +17,10 @@ class CNNDiscriminator(nn.Module):
     """Judge images with 3x3 convolutions, batch normalisation and max-pooling.
 
     At least three convolutions, each twice as wide as the one before; the last ones
-    are followed by 2x2 pooling, until the map is about 4x4, 2x2 for 8x8 images. Then
-    dropout and a linear layer. With few labels it learns faster than the strided
-    convolutions of a DCGAN.
+    are followed by 2x2 pooling, until the map is about 4x4, 2x2 for 8x8 images; it
+    comes before normalisation and activation, whose cost it quarters. Then dropout and
+    a linear layer. With few labels it learns faster than the strided convolutions of a
+    DCGAN.
 
     Parameters
     ----------
@@ -52,13 +53,14 @@ class CNNDiscriminator(nn.Module):
             conv = nn.Conv2d(
                 channels, n_filters * 2**k, 3, padding=1, bias=not batch_norm
             )
-            parts = [conv, nn.LeakyReLU(0.1, inplace=True)]
-            if batch_norm:
-                parts.insert(1, nn.BatchNorm2d(conv.out_channels))
+            parts = [conv]
             if k >= n_layers - n_poolings:
                 window = (min(2, height), min(2, width))
                 parts.append(nn.MaxPool2d(window))
                 height, width = height // window[0], width // window[1]
+            if batch_norm:
+                parts.append(nn.BatchNorm2d(conv.out_channels))
+            parts.append(nn.LeakyReLU(0.1, inplace=True))
             layers.append(nn.Sequential(*parts))
             channels = conv.out_channels
         self.layers = nn.ModuleList(layers)
