@@ -12,6 +12,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from sklgan import DCGANFeatureExtractor, TrainingDivergedError
+from sklgan._tensors import to_numpy, to_torch
 from sklgan._training import AdversarialNet, equal_batches, gather_batch_norm
 from sklgan.losses import ADVERSARIAL_LOSSES, discriminator_loss, generator_loss
 from sklgan.networks import DCGANDiscriminator, DCGANGenerator
@@ -144,6 +145,25 @@ def test_generator_is_updated_at_every_n_critic_th_step():
         assert not same(weights(net.discriminator_), discriminator)
         assert same(weights(net.generator_), generator) == (step % 3 != 0)
         assert ("g_loss" in losses) == (step % 3 == 0)
+
+
+def test_a_state_that_went_through_numpy_continues_exactly():
+    """Adam's moments included, of kernels that lie channels last in memory."""
+
+    def loss(discriminator, real, fake, y):
+        return (discriminator(real)[1] - 1).square().mean()
+
+    options = {"lr": 0.1, "discriminator_loss": loss, "generator_loss": None}
+    first = make_net(**options)
+    batches = torch.randn(4, 8, *SHAPE)
+    for batch in batches[:2]:
+        first.train_step((batch, None))
+    second = make_net(**options)
+    second.load_training_state(to_torch(to_numpy(first.training_state())))
+    for net in (first, second):
+        for batch in batches[2:]:
+            net.train_step((batch, None))
+    assert same(weights(second.discriminator_), weights(first.discriminator_))
 
 
 def test_average_follows_the_formula():

@@ -295,6 +295,11 @@ class AdversarialNet(NeuralNet):
         for name in self.module_names:
             getattr(self, name).load_state_dict(state[name.rstrip("_")])
         self.optimizer_.load_state_dict(state["optimizer"])
+        # Fused Adam goes through memory: moments have to lie there as weights do.
+        for parameter, moments in self.optimizer_.state.items():
+            for name, value in moments.items():
+                if value.shape == parameter.shape:
+                    moments[name] = torch.empty_like(parameter).copy_(value)
         self.n_steps_ = state["n_steps"]
 
     def _weights_are_finite(self):
