@@ -54,7 +54,11 @@ def parse_arguments():
     add("--jobs", type=int, default=2, help="draws at a time, a process each")
     add("--device", default="auto", help="auto, cpu, cuda")
     add("--output", type=Path, default=Path("outputs"), help="where to put pictures")
-    return parser.parse_args()
+    args = parser.parse_args()
+    fewest = min(args.labels + args.classifier_labels)
+    if fewest < 20:
+        parser.error(f"{fewest} labels are too few: at least 2 of each class, 20")
+    return args
 
 
 def pixels(X):

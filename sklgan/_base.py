@@ -365,7 +365,10 @@ class BaseGAN(BaseEstimator):
     def _logits(self, X):
         """Return the discriminator's logits of X, (n_samples, n_outputs), float32."""
         check_is_fitted(self)
-        X = check_images(self, X, reset=False)
+        return self._logits_of_rows(check_images(self, X, reset=False))
+
+    def _logits_of_rows(self, X):
+        """Return the same of rows that ``check_images`` has returned."""
         all_logits = np.empty((len(X), self._architecture["n_outputs"]), np.float32)
 
         def write(rows, features, logits):

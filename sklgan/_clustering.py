@@ -1,15 +1,18 @@
 """CategoricalGANClusterer: a discriminator that is sure of real images only."""
 
+import warnings
 from functools import partial
 from numbers import Integral, Real
 
 import torch
 from sklearn.base import ClusterMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklgan._base import BaseGAN
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
+from sklgan._training import TrainingDivergedError
 from sklgan.augment import AUGMENTATIONS
 from sklgan.losses import (
     conditional_entropy,
@@ -102,7 +105,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
 
     n_init : int, default=1
         Number of times that the networks are trained anew; the fit of the smallest
-        ``objective_`` is kept. A continuation by ``warm_start`` trains once.
+        ``objective_`` is kept, and one that diverges is passed over with a warning. A
+        continuation by ``warm_start`` trains once.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.
@@ -173,7 +177,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         The range of values that was used; None for flat X.
 
     history_ : list of dict
-        A row an epoch: ``epoch``, ``d_loss``, ``g_loss``, ``duration`` in seconds.
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss`` where the generator was
+        updated, ``duration`` in seconds.
 
     n_iter_ : int
         Epochs run, those of earlier fits included with ``warm_start``.
@@ -312,45 +317,79 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
                 raise ValueError(
                     f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}."
                 )
-            rng, best = check_random_state(self.random_state), None
-            continued = hasattr(self, "generator_")
-            for _ in range(1 if continued else self.n_init):
-                if not continued:
-                    self._begin_anew()
-                self._fit_once(rows, rng)
-                if best is None or self.objective_ < best["objective_"]:
-                    best = vars(self).copy()
-            vars(self).update(best)
-            self.labels_ = self.predict(X)
+            self._fit_best(rows)
         return self
 
+    def _fit_best(self, rows):
+        """Train ``n_init`` times and keep the best; what diverged is passed over."""
+        rng, best, failure = check_random_state(self.random_state), None, None
+        continued = hasattr(self, "generator_")
+        for name in ("labels_", "objective_"):
+            vars(self).pop(name, None)
+        for _ in range(1 if continued else self.n_init):
+            if not continued:
+                self._begin_anew()
+            try:
+                self._fit_once(rows, rng)
+            except TrainingDivergedError as error:
+                failure = error
+            except BaseException:
+                vars(self).update(best or {})
+                raise
+            else:
+                if best is None or self.objective_ < best["objective_"]:
+                    best = vars(self).copy()
+        if best is None:
+            raise failure
+        vars(self).update(best)
+        if failure is not None:
+            warnings.warn(
+                f"Of the {self.n_init} trainings of n_init one or more diverged and "
+                f"were passed over. {failure}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
     def _fit_once(self, rows, rng):
-        """Train the networks, and say how well they did."""
-        device = resolve_device(self.device)
-        loss = partial(
-            discriminator_loss,
-            balance_weight=self.balance_weight,
-            consistency_weight=self.consistency_weight,
-            strong_augment=self._augmentation("strong_augment"),
-        )
-        uniform = torch.full((self.n_clusters,), 1 / self.n_clusters, device=device)
+        """Train the networks, cluster the rows, and say how well that went."""
+        augment = self._augmentation("strong_augment")
+        uniform = torch.full((self.n_clusters,), 1 / self.n_clusters)
         self._fit_gan(
             rows,
             discriminator_loss=partial(
-                loss, adversarial_weight=self.adversarial_weight, remembered=uniform
+                discriminator_loss,
+                remembered=uniform.to(resolve_device(self.device)),
+                adversarial_weight=self.adversarial_weight,
+                balance_weight=self.balance_weight,
+                consistency_weight=self.consistency_weight,
+                strong_augment=augment,
             ),
             generator_loss=generator_loss if self.adversarial_weight > 0 else None,
             average_discriminator=True,
             random_state=rng,
         )
-        to_batch, values = self._make_to_batch(device), []
+        self.objective_ = self._objective(rows, augment)
+        self.labels_ = self._logits_of_rows(rows).argmax(axis=1)
+
+    def _objective(self, rows, augment):
+        """Return the discriminator's loss on rows, without the generator's part."""
+        device = resolve_device(self.device)
+        to_batch, network = self._make_to_batch(device), self.discriminator_
         rows = rows[:: -(-len(rows) // _OBJECTIVE_ROWS)]
+        # The marginal is that of all rows: X may be in the order of its classes.
+        total, marginal = 0.0, 0.0
         with torch_seed(0, device), torch.inference_mode():
-            for batch in gen_batches(len(rows), _OBJECTIVE_BATCH, min_batch_size=2):
+            for batch in gen_batches(len(rows), _OBJECTIVE_BATCH):
                 real = to_batch(as_tensor(rows[batch]).to(device))
-                value = loss(self.discriminator_, real, None, adversarial_weight=0.0)
-                values.append(float(value) * len(real))
-        self.objective_ = sum(values) / len(rows)
+                logits = network(real)[1].double()
+                value = conditional_entropy(logits)
+                if self.consistency_weight > 0:
+                    strong = network(augment(real))[1].double()
+                    consistency = soft_cross_entropy(strong, logits.softmax(dim=1))
+                    value = value + self.consistency_weight * consistency
+                total = total + len(real) / len(rows) * value
+                marginal = marginal + logits.softmax(dim=1).sum(dim=0) / len(rows)
+        return float(total - self.balance_weight * torch.special.entr(marginal).sum())
 
     def predict_proba(self, X):
         """Return the probability of each cluster.

@@ -3,7 +3,7 @@
 from numbers import Real
 
 import numpy as np
-from sklearn.utils import column_or_1d
+from sklearn.utils import column_or_1d, compute_class_weight
 
 UNLABELED = -1
 
@@ -122,3 +122,30 @@ def encode_labels(y, caller, remedy):
     codes = np.full(len(y), UNLABELED, dtype=np.int64)
     codes[rows] = found
     return classes, codes
+
+
+def class_factors(class_weight, classes, codes):
+    """Return the factor of each class, (n_classes,), float64.
+
+    Parameters
+    ----------
+    class_weight : dict, "balanced" or None
+        As scikit-learn's classifiers take it.
+    classes, codes : ndarray
+        As ``encode_labels`` returns them.
+
+    Raises
+    ------
+    ValueError
+        If a factor is not finite and above 0.
+    """
+    factors = compute_class_weight(
+        class_weight, classes=classes, y=classes[codes[codes >= 0]]
+    )
+    bad = np.flatnonzero(~((factors > 0) & np.isfinite(factors)))
+    if len(bad) > 0:
+        raise ValueError(
+            f"class_weight gives class {classes.tolist()[bad[0]]!r} the factor "
+            f"{factors[bad[0]]}; use finite factors above 0."
+        )
+    return factors

@@ -6,12 +6,12 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.base import ClassifierMixin, _fit_context
-from sklearn.utils import check_consistent_length, compute_class_weight
+from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
 
 from sklgan._base import BaseGAN
-from sklgan._labels import encode_labels
+from sklgan._labels import class_factors, encode_labels, find_labels
 from sklgan._tensors import as_tensor, resolve_device
 from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
@@ -23,6 +23,7 @@ from sklgan.losses import (
     realness,
     soft_cross_entropy,
 )
+from sklgan.model_selection._labels import take_labeled
 
 _NO_LABELS = "Label some, or use CategoricalGANClusterer, which needs no labels."
 
@@ -71,12 +72,11 @@ def discriminator_loss(
 
 def generator_loss(discriminator, real, fake, *, loss):
     """Return the generator's loss against a discriminator with K logits."""
-    features, logits = discriminator(fake)
     if loss != "feature_matching":
-        return ADVERSARIAL_LOSSES[loss][1](realness(logits.float()))
-    with torch.no_grad():
-        real_features, _ = discriminator(real)
-    return g_feature_matching(real_features[-1].float(), features[-1].float())
+        return ADVERSARIAL_LOSSES[loss][1](realness(discriminator(fake)[1].float()))
+    # In one batch: normalised apart, both would have the same means whatever they are.
+    features = discriminator(torch.cat([real.detach(), fake]))[0][-1].float()
+    return g_feature_matching(features[: len(real)], features[len(real) :])
 
 
 class SemiSupervisedGANClassifier(ClassifierMixin, BaseGAN):
@@ -115,7 +115,8 @@ default="feature_matching"
 
     adversarial_weight : float, default=1.0
         Weight of the discriminator's adversarial loss. At 0 it learns without the
-        generator, which stays untrained: the baseline that tells what that one adds.
+        generator, which stays untrained, as does what ``score_samples`` returns: the
+        baseline that tells what the generator adds.
 
     consistency_weight : float, default=1.0
         Weight of the cross-entropy of strongly changed images with the average's
@@ -156,9 +157,9 @@ default="feature_matching"
         :mod:`sklgan.augment`. ``"auto"`` shifts images by up to a tenth.
 
     strong_augment : "auto", str, list of str, callable or None, default="auto"
-        What is done on top of it, to unlabelled images, for the consistency loss.
-        ``"auto"`` turns, zooms and shears images, cuts out and adds noise; to flat X
-        it adds noise of a tenth of the standard deviation.
+        What is done on top of it for the consistency loss. ``"auto"`` shifts, turns,
+        zooms and shears images, cuts out and adds noise; to flat X it adds noise of a
+        tenth of the standard deviation.
 
     precision : {"auto", "float32", "bfloat16"}, default="auto"
         Of the training's forward passes, as in :class:`DCGANFeatureExtractor`.
@@ -205,7 +206,8 @@ default="feature_matching"
         The range of values that was used; None for flat X.
 
     history_ : list of dict
-        A row an epoch: ``epoch``, ``d_loss``, ``g_loss``, ``duration`` in seconds.
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss`` where the generator was
+        updated, ``duration`` in seconds.
 
     n_iter_ : int
         Epochs run, those of earlier fits included with ``warm_start``.
@@ -358,10 +360,15 @@ default="feature_matching"
             classes, codes = encode_labels(y, type(self).__name__, _NO_LABELS)
             rows = self._prepare_fit(X, n_outputs=len(classes))
             check_consistent_length(rows, codes)
+            self._check_classes(classes)
+            loss = self._discriminator_loss(classes, codes)
+            labeled = codes >= 0
+            self.classes_, self.n_labeled_ = classes, int(labeled.sum())
+            vars(self).pop("transduction_", None)
             self._fit_gan(
                 rows,
                 codes,
-                discriminator_loss=self._discriminator_loss(classes, codes),
+                discriminator_loss=loss,
                 generator_loss=partial(generator_loss, loss=self.loss)
                 if self.adversarial_weight > 0
                 else None,
@@ -369,24 +376,28 @@ default="feature_matching"
                 iterator_train=LabeledBatches,
                 iterator_train__labeled_batch_size=self.labeled_batch_size,
             )
-            self.classes_ = classes
-            labeled = codes >= 0
-            codes[~labeled] = self._logits(X)[~labeled].argmax(axis=1)
-            self.transduction_, self.n_labeled_ = classes[codes], int(labeled.sum())
+            codes[~labeled] = self._logits_of_rows(rows[~labeled]).argmax(axis=1)
+            self.transduction_ = classes[codes]
         return self
+
+    def _check_classes(self, classes):
+        """Refuse to go on, by warm_start, with other classes than before."""
+        continued = hasattr(self, "generator_")
+        if continued and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                f"warm_start=True goes on with the classes {self.classes_.tolist()}, "
+                f"but y holds {classes.tolist()}; set warm_start=False to begin anew."
+            )
 
     def _discriminator_loss(self, classes, codes):
         """Return the discriminator's loss with all but its batches bound."""
-        found = codes[codes >= 0]
-        weight = compute_class_weight(
-            self.class_weight, classes=classes, y=classes[found]
-        )
-        prior = np.maximum(weight * np.bincount(found), 1e-8)
+        factors = class_factors(self.class_weight, classes, codes)
+        prior = np.maximum(factors * np.bincount(codes[codes >= 0]), 1e-8)
         device = resolve_device(self.device)
         return partial(
             discriminator_loss,
             loss=self.loss.replace("feature_matching", "nonsaturating"),
-            class_weight=as_tensor(weight.astype(np.float32)).to(device),
+            class_weight=as_tensor(factors.astype(np.float32)).to(device),
             adversarial_weight=self.adversarial_weight,
             consistency_weight=self.consistency_weight,
             entropy_weight=self.entropy_weight,
@@ -442,3 +453,30 @@ default="feature_matching"
         """
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy on the labelled rows.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+        y : array-like of shape (n_samples,)
+            Classes; rows with -1 are passed by, instead of counted as errors.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If no row is labelled.
+        """
+        y, rows = find_labels(y, type(self).__name__, allow_strings=True)
+        weights = {"sample_weight": sample_weight}
+        X, y, weights = take_labeled(X, y, rows, weights)
+        return super().score(X, y, **weights)

@@ -74,7 +74,10 @@ def affine(images: Tensor) -> Tensor:
     angle, zoom, shear = (torch.rand(3, n, device=device) * 2 - 1).unbind()
     angle, zoom, shear = angle * 0.35, 1 / (1 + 0.15 * zoom), 0.2 * shear
     cos, sin, zero = zoom * angle.cos(), zoom * angle.sin(), torch.zeros_like(angle)
-    matrix = torch.stack([cos, shear * cos - sin, zero, sin, shear * sin + cos, zero])
+    # The grid goes from -1 to 1 on both sides, however long they are.
+    aspect = images.shape[2] / images.shape[3]
+    matrix = [cos, (shear * cos - sin) * aspect, zero]
+    matrix = torch.stack([*matrix, sin / aspect, shear * sin + cos, zero])
     grid = affine_grid(matrix.T.reshape(n, 2, 3), images.shape, align_corners=False)
     changed = grid_sample(
         images, grid.to(images.dtype), padding_mode="border", align_corners=False
@@ -152,7 +155,7 @@ def compose(names: str | Iterable[str]) -> Callable[[Tensor], Tensor]:
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise ValueError(
-            f"augment names {unknown[0]!r}, which is unknown; choose among "
+            f"{unknown[0]!r} is no augmentation; choose among "
             f"{', '.join(map(repr, AUGMENTATIONS))}."
         )
 

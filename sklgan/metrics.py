@@ -25,6 +25,11 @@ def cluster_accuracy(labels_true, labels_pred):
     accuracy : float
         Between 0 and 1.
 
+    Raises
+    ------
+    ValueError
+        If the lengths differ, or there are no rows.
+
     References
     ----------
     Yang et al., "Image Clustering Using Local Discriminant Models and Global
@@ -37,6 +42,8 @@ def cluster_accuracy(labels_true, labels_pred):
     0.75
     """
     check_consistent_length(labels_true, labels_pred)
+    if len(labels_true) == 0:
+        raise ValueError("labels_true and labels_pred are empty; give one row or more.")
     counts = contingency_matrix(labels_true, labels_pred)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     return float(counts[rows, columns].sum() / np.sum(counts))

@@ -1,11 +1,23 @@
 """Augmentations: what they do to each image, and that gradients pass through."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
-from sklgan.augment import AUGMENTATIONS, color, compose, cutout, flip, translation
+from sklgan.augment import (
+    AUGMENTATIONS,
+    affine,
+    color,
+    compose,
+    cutout,
+    flip,
+    noise,
+    shift,
+    translation,
+)
 
 NAMES = list(AUGMENTATIONS)
 
@@ -227,3 +239,47 @@ def test_unknown_name_is_refused_with_the_known_ones(names):
     """The error comes before any image does."""
     with pytest.raises(ValueError, match=r"'rotate'.*'flip', 'translation'"):
         compose(names)
+
+
+@pytest.mark.parametrize("size", [(65, 65), (65, 193), (193, 65)])
+def test_affine_keeps_distances_on_any_shape(size, monkeypatch):
+    """A turn by 20 degrees, without zoom or shear, moves a point as it should."""
+    height, width = size
+    images = torch.full((1, 1, height, width), -1.0)
+    # 24 pixels to the right of the centre.
+    images[..., height // 2, width // 2 + 24] = 1.0
+    drawn = torch.tensor([[1.0], [0.5], [0.5]])  # in [0, 1): angle, zoom, shear
+    monkeypatch.setattr(torch, "rand", lambda *shape, device=None: drawn)
+    turned = affine(images)[0, 0] + 1
+    rows, columns = torch.meshgrid(
+        torch.arange(height) - height // 2,
+        torch.arange(width) - width // 2,
+        indexing="ij",
+    )
+    y = float((turned * rows).sum() / turned.sum())
+    x = float((turned * columns).sum() / turned.sum())
+    assert math.hypot(x, y) == pytest.approx(24, abs=0.5)
+    assert abs(math.degrees(math.atan2(y, x))) == pytest.approx(20.05, abs=1)
+
+
+def test_shift_moves_whole_pixels_and_repeats_the_edge():
+    """Each image is some window of itself with its edge repeated."""
+    torch.manual_seed(0)
+    image = torch.arange(100.0).reshape(1, 1, 10, 10)
+    padded = torch.nn.functional.pad(image, (1, 1, 1, 1), mode="replicate")[0, 0]
+    windows = {
+        padded[i : i + 10, j : j + 10].contiguous().numpy().tobytes()
+        for i in range(3)
+        for j in range(3)
+    }
+    shifted = shift(image.expand(200, -1, -1, -1))
+    assert {one.contiguous().numpy().tobytes() for one in shifted} == windows
+
+
+def test_noise_has_its_scale():
+    """On images and on flat rows."""
+    torch.manual_seed(0)
+    for shape in [(50, 1, 20, 20), (100, 200)]:
+        added = noise(torch.ones(shape), scale=0.3) - 1
+        assert float(added.std()) == pytest.approx(0.3, rel=0.05)
+        assert abs(float(added.mean())) < 0.02

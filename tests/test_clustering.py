@@ -5,9 +5,12 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_blobs
+from sklearn.exceptions import ConvergenceWarning
+from skorch.callbacks import Callback
 
-from sklgan import CategoricalGANClusterer
+from sklgan import CategoricalGANClusterer, TrainingDivergedError
 from sklgan._clustering import discriminator_loss, generator_loss
+from sklgan._images import check_images
 from sklgan.losses import conditional_entropy, marginal_entropy
 from sklgan.metrics import cluster_accuracy
 
@@ -159,3 +162,88 @@ def test_gradient_of_a_small_batch_is_not_diluted():
     again = logits.detach().clone().requires_grad_()
     (-(mean.log() + 1) * again.softmax(1).mean(0)).sum().backward()
     torch.testing.assert_close(logits.grad, again.grad, rtol=1e-4, atol=1e-6)
+
+
+# Several starts -----------------------------------------------------------------------
+
+
+class BreakStart(Callback):
+    """Break off a training of several, counted from 0, in its second epoch."""
+
+    def __init__(self, number, error):
+        self.number, self.error, self.n_starts = number, error, 0
+
+    def on_train_begin(self, net, **kwargs):
+        """Count."""
+        self.n_starts += 1
+
+    def on_batch_end(self, net, **kwargs):
+        """Break off."""
+        if (self.n_starts - 1, len(net.history)) == (self.number, 2):
+            raise self.error
+
+
+def diverge():
+    """Return the engine's error."""
+    return TrainingDivergedError("d_loss = nan", {"d_loss": float("nan")})
+
+
+def test_a_start_that_diverges_is_passed_over(digits):
+    """Another one is kept, with all that belongs to it."""
+    X, _ = digits
+    expected = make_clusterer(n_init=2).fit(X)
+    gan = make_clusterer(n_init=3, callbacks=[BreakStart(2, diverge())])
+    with pytest.warns(ConvergenceWarning, match="passed over"):
+        gan.fit(X)
+    assert gan.objective_ == expected.objective_
+    assert_array_equal(gan.labels_, expected.labels_)
+    assert_array_equal(gan.predict(X), expected.labels_)
+
+
+def test_if_all_starts_diverge_it_is_an_error(digits):
+    """That of a single one."""
+    X, _ = digits
+    gan = make_clusterer(callbacks=[BreakStart(0, diverge())])
+    with pytest.raises(TrainingDivergedError, match="d_loss = nan"):
+        gan.fit(X)
+    assert gan.n_iter_ == 1
+    assert gan.predict(X).shape == (200,)
+
+
+def test_interrupted_it_keeps_the_best_start(digits):
+    """Ctrl-C in the second start leaves the first, which had ended."""
+    X, _ = digits
+    expected = make_clusterer().fit(X)
+    gan = make_clusterer(n_init=3, callbacks=[BreakStart(1, KeyboardInterrupt())])
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(X)
+    assert gan.n_iter_ == 2
+    assert_array_equal(gan.labels_, expected.labels_)
+    assert_array_equal(gan.predict(X), expected.labels_)
+
+
+def test_interrupted_at_once_it_has_no_old_labels(digits):
+    """Nor the objective of another fit."""
+    X, _ = digits
+    gan = make_clusterer().fit(X)
+    gan.set_params(callbacks=[BreakStart(0, KeyboardInterrupt())])
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(X[:100])
+    assert not hasattr(gan, "labels_")
+    assert not hasattr(gan, "objective_")
+
+
+def test_objective_does_not_depend_on_the_order_of_rows():
+    """Rows sorted by class are as good as others, also over several batches."""
+    X, y = make_blobs(2500, centers=4, cluster_std=0.5, random_state=0)
+    gan = make_clusterer(consistency_weight=0.0, max_epochs=1).fit(X)
+    # The same network on the same rows in another order.
+    rows = check_images(gan, X, reset=False)
+    value = gan._objective(rows, lambda batch: batch)
+    sorted_value = gan._objective(rows[np.argsort(y)], lambda batch: batch)
+    assert_allclose(value, gan.objective_)
+    assert_allclose(sorted_value, value, rtol=1e-5)
+    p = gan.predict_proba(X).astype(float)
+    marginal = p.mean(axis=0)
+    expected = -(p * np.log(p)).sum(1).mean() + 4 * (marginal * np.log(marginal)).sum()
+    assert_allclose(value, expected, rtol=1e-4)

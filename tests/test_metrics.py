@@ -31,3 +31,9 @@ def test_lengths_must_agree():
     """As in scikit-learn's own metrics."""
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         cluster_accuracy([0, 1], [0, 1, 1])
+
+
+def test_no_rows_are_an_error():
+    """Not a NaN."""
+    with pytest.raises(ValueError, match="empty"):
+        cluster_accuracy([], [])

@@ -29,7 +29,7 @@ from sklearn.model_selection import (
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from sklearn.svm import LinearSVC
+from sklearn.svm import SVC, LinearSVC
 from sklearn.utils import estimator_checks
 
 from sklgan.model_selection import (
@@ -448,3 +448,15 @@ def test_other_bad_input_is_refused(call, message):
     """Too few rows of a class are named with their number."""
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_sizes_that_are_too_small_say_what_they_count():
+    """The default tests on a tenth of the labelled rows, here 2 of 10 classes."""
+    y = np.concatenate([np.repeat(np.arange(10), 2), np.full(100, -1)])
+    with pytest.raises(ValueError, match="labelled rows, of which there are 20 in 10"):
+        next(SemiSupervisedShuffleSplit().split(np.zeros(120), y))
+
+
+def test_labeled_only_asks_for_no_metadata_of_its_own():
+    """What fit and score are given is for the classifier inside."""
+    assert not hasattr(LabeledOnly(SVC()), "set_score_request")

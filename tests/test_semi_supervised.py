@@ -6,6 +6,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import make_circles
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch.nn.functional import cross_entropy
 
 from sklgan import SemiSupervisedGANClassifier
@@ -13,6 +14,7 @@ from sklgan._semi_supervised import discriminator_loss, generator_loss
 from sklgan._training import LabeledBatches
 from sklgan.losses import d_nonsaturating, realness
 from sklgan.model_selection import SemiSupervisedKFold
+from sklgan.networks._cnn import CNNDiscriminator
 
 CHEAP = {"n_filters": 4, "max_epochs": 2, "random_state": 0, "device": "cpu"}
 
@@ -110,26 +112,14 @@ def test_one_labelled_row_in_a_class(few):
     assert len(gan.classes_) == gan.n_labeled_ == 10
 
 
-def test_true_labels_of_unlabelled_rows_cannot_reach_the_fit(few):
-    """X and the masked y are all that fit is given; a y that follows them is ignored.
-
-    Two fits whose true labels differ, behind the same -1, are the same to the last bit;
-    and rows that were swapped among the unlabelled ones carry no label with them.
-    """
+def test_a_label_that_is_told_changes_the_fit(few):
+    """And nothing else does: two fits to the same y are equal to the last bit."""
     X, masked, y = few
-    other = np.random.default_rng(0).permutation(y[40:])
-    fits = []
-    for truth in (y[40:], other):
-        full = np.concatenate([y[:40], truth])
-        hidden = np.where(np.arange(len(full)) < 40, full, -1)
-        fits.append(make_classifier().fit(X, hidden))
-    assert_array_equal(fits[0].predict_proba(X), fits[1].predict_proba(X))
-    # A label that is told, in contrast, changes the fit.
+    fits = [make_classifier().fit(X, masked).predict_proba(X) for _ in range(2)]
+    assert_array_equal(*fits)
     told = masked.copy()
     told[40] = y[40]
-    assert not np.array_equal(
-        make_classifier().fit(X, told).predict_proba(X), fits[0].predict_proba(X)
-    )
+    assert not np.array_equal(make_classifier().fit(X, told).predict_proba(X), fits[0])
 
 
 def test_no_batch_shows_a_label_of_an_unlabelled_row(few):
@@ -228,6 +218,60 @@ def test_other_classes_are_no_continuation(few):
     assert gan.fit(X, masked).n_iter_ == 4
     with pytest.raises(ValueError, match="n_outputs was 10 and is 9"):
         gan.fit(X, np.where(masked == 9, -1, masked))
+    before = gan.predict(X)
+    with pytest.raises(ValueError, match=r"classes \[0, 1.*but y holds \[5, 6"):
+        gan.fit(X, np.where(masked == -1, -1, masked + 5))
+    assert_array_equal(gan.predict(X), before)
+
+
+def test_interrupted_it_predicts_with_its_new_classes(few):
+    """Ctrl-C in the second epoch: the networks and the classes of this fit."""
+    X, masked, _ = few
+    names = np.array(["cat", "dog", -1], dtype=object)
+    gan = make_classifier(max_epochs=1).fit(X, masked)
+    gan.set_params(max_epochs=3, callbacks=[InterruptSecondEpoch()])
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(X, names[np.where(masked == -1, 2, masked % 2)])
+    assert gan.n_iter_ == 1
+    assert gan.classes_.tolist() == ["cat", "dog"]
+    assert set(gan.predict(X)) <= {"cat", "dog"}
+    assert not hasattr(gan, "transduction_")
+
+
+def test_score_passes_unlabelled_rows_by(few):
+    """With weights as well, and for strings of any dtype."""
+    X, masked, y = few
+    gan = make_classifier().fit(X, masked)
+    labeled = masked >= 0
+    expected = gan.score(X[labeled], y[labeled])
+    assert gan.score(X, masked) == expected == np.mean(gan.predict(X)[:40] == y[:40])
+    weights = np.random.default_rng(0).random(len(X))
+    weighted = gan.score(X, masked, sample_weight=weights)
+    assert weighted == gan.score(X[labeled], y[labeled], sample_weight=weights[labeled])
+    with pytest.raises(ValueError, match="without labels"):
+        gan.score(X, np.full(len(X), -1))
+    names = np.where(labeled, masked.astype(str).astype(object), -1)
+    strings = make_classifier(max_epochs=1).fit(X, names)
+    assert strings.score(X, y.astype(str)) == np.mean(
+        strings.predict(X) == y.astype(str)
+    )
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, np.nan, np.inf])
+def test_bad_class_weight_is_named(few, factor):
+    """Before training, and not as a divergence."""
+    X, masked, _ = few
+    with pytest.raises(ValueError, match="class_weight gives class 3 the factor"):
+        make_classifier(class_weight={3: factor}).fit(X, masked)
+
+
+class InterruptSecondEpoch(Callback):
+    """Press Ctrl-C."""
+
+    def on_batch_end(self, net, **kwargs):
+        """In the second epoch."""
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
 
 
 # The mathematics ----------------------------------------------------------------------
@@ -286,3 +330,17 @@ def test_feature_matching_compares_means():
     assert value.item() == pytest.approx((0 + 2) / 2)
     assert real.grad is None
     assert fake.grad.abs().sum() > 0
+
+
+def test_feature_matching_sees_what_normalisation_takes_away():
+    """Batches normalised apart would look alike, of whatever contrast they are."""
+    torch.manual_seed(0)
+    network = CNNDiscriminator((1, 8, 8), n_outputs=3, n_filters=8)
+    real, other = torch.randn(2, 64, 1, 8, 8)
+    with torch.no_grad():
+        values = [
+            generator_loss(network, real, fake, loss="feature_matching").item()
+            for fake in (other, 0.01 * other, other + 3)
+        ]
+    assert values[1] > 3 * values[0]
+    assert values[2] > 3 * values[0]

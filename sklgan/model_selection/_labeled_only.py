@@ -153,7 +153,7 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
         return self.fit(X, y, **fit_params).transform(X)
 
     @available_if(_estimator_has("score"))
-    def score(self, X, y, sample_weight=None, **params):
+    def score(self, X, y, **params):
         """Score the labelled rows, with the estimator's own ``score``.
 
         Rows whose label is -1 are passed by, instead of counted as errors. Where all
@@ -166,10 +166,9 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Classes, and the integer -1 for unlabelled rows. Here strings may have a
             string dtype: then all rows are labelled.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Passed on if given, cut to the labelled rows.
         **params : dict
-            Passed to the estimator's ``score``, cut to the labelled rows.
+            Passed to the estimator's ``score``; those that have an element for each
+            row, such as ``sample_weight``, cut to the labelled rows.
 
         Returns
         -------
@@ -182,8 +181,6 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
             If no row is labelled, or y holds no classes.
         """
         check_is_fitted(self)
-        if sample_weight is not None:
-            params["sample_weight"] = sample_weight
         params = self._routed("score", params)
         X, y, params = self._take_labeled(X, y, params, allow_strings=True)
         return self.estimator_.score(X, y, **params)

@@ -156,8 +156,15 @@ class SemiSupervisedShuffleSplit(StratifiedShuffleSplit):
         check_class_counts(labels, 2, name, _LABEL_MORE.capitalize())
         unlabeled = np.delete(np.arange(n_samples), rows)
         rng = check_random_state(self.random_state)
-        for train, test in super().split(rows, labels, groups):
-            yield rng.permutation(np.concatenate([rows[train], unlabeled])), rows[test]
+        try:
+            for train, test in super().split(rows, labels, groups):
+                train = rng.permutation(np.concatenate([rows[train], unlabeled]))
+                yield train, rows[test]
+        except ValueError as error:
+            raise ValueError(
+                f"{error} Sizes count labelled rows, of which there are {len(rows)} "
+                f"in {len(np.unique(labels))} classes."
+            ) from error
 
 
 def _labeled_part(name, X, y, groups):
