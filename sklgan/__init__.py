@@ -7,6 +7,7 @@ Estimators and displays are imported from here, functions from the public module
 
 from importlib.metadata import version
 
+from sklgan._checkpoint import CheckpointError
 from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
@@ -18,6 +19,7 @@ __version__ = version("sklgan")
 
 __all__ = [
     "CategoricalGANClusterer",
+    "CheckpointError",
     "DCGANFeatureExtractor",
     "SamplesDisplay",
     "SemiSupervisedGANClassifier",

@@ -8,6 +8,7 @@ arithmetic on images into ``_images``, anything about steps and epochs into
 from contextlib import contextmanager
 from functools import partial
 from numbers import Integral, Real
+from os import PathLike
 
 import numpy as np
 import torch
@@ -17,6 +18,12 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
+from sklgan._checkpoint import (
+    Checkpoint,
+    CheckpointError,
+    checkpoint_path,
+    describe_training,
+)
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._tensors import (
     as_tensor,
@@ -63,6 +70,8 @@ class BaseGAN(BaseEstimator):
         "precision": [StrOptions({"auto", "float32", "bfloat16"})],
         "device": [str, torch.device],
         "callbacks": [list, None],
+        "checkpoint": [str, PathLike, None],
+        "checkpoint_interval": [Interval(Real, 0, None, closed="left")],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -85,6 +94,8 @@ class BaseGAN(BaseEstimator):
         precision,
         device,
         callbacks,
+        checkpoint,
+        checkpoint_interval,
         warm_start,
         random_state,
         verbose,
@@ -103,6 +114,8 @@ class BaseGAN(BaseEstimator):
         self.precision = precision
         self.device = device
         self.callbacks = callbacks
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
         self.warm_start = warm_start
         self.random_state = random_state
         self.verbose = verbose
@@ -165,6 +178,7 @@ class BaseGAN(BaseEstimator):
         discriminator_loss,
         generator_loss,
         random_state=None,
+        number=0,
         **options,
     ):
         """Train both networks on rows X of ``_prepare_fit``: the one training path.
@@ -178,18 +192,21 @@ class BaseGAN(BaseEstimator):
             The method; see :class:`sklgan._training.AdversarialNet`.
         random_state : RandomState instance, default=None
             For methods that train more than once; None takes the estimator's.
+        number : int
+            Of this training among those of the fit.
         **options
             Other parameters of the engine that the method needs.
         """
         device = resolve_device(self.device)
+        rng = check_random_state(random_state or self.random_state)
+        seed = rng.randint(np.iinfo(np.int32).max)
         net = self._build_net(
             device,
             discriminator_loss=discriminator_loss,
             generator_loss=generator_loss,
+            checkpoint=self._open_checkpoint(X, y, seed, number),
             **options,
         )
-        rng = check_random_state(random_state or self.random_state)
-        seed = rng.randint(np.iinfo(np.int32).max)
         # A continuation that drew the same numbers again would learn less from them.
         with torch_seed(seed + self.n_iter_, device):
             net.initialize()
@@ -200,14 +217,32 @@ class BaseGAN(BaseEstimator):
             try:
                 if self.max_epochs > 0:
                     net.train(rows, y)
-            except (KeyboardInterrupt, TrainingDivergedError) as error:
+            except (KeyboardInterrupt, OSError, TrainingDivergedError) as error:
                 self._keep(net, rows)
-                if isinstance(error, KeyboardInterrupt):
+                if not isinstance(error, TrainingDivergedError):
                     raise
                 message = self._divergence_message(error, net.autocast)
                 raise TrainingDivergedError(message, error.losses) from None
             self._keep(net, rows)
         return self
+
+    def _open_checkpoint(self, X, y, seed, number):
+        """Return the checkpoint of a training, or None without one."""
+        if self.checkpoint is None:
+            return None
+        checkpoint = Checkpoint(
+            checkpoint_path(self.checkpoint, number),
+            describe_training(self, X, y, seed),
+            self.checkpoint_interval,
+        )
+        n_epochs = len(checkpoint.state["rows"]) if checkpoint.state else 0
+        if n_epochs > self.max_epochs:
+            raise CheckpointError(
+                f"{checkpoint.path} has {n_epochs} epochs behind it, more than "
+                f"max_epochs={self.max_epochs}; increase max_epochs, or set another "
+                "folder as checkpoint."
+            )
+        return checkpoint
 
     def _augmentation(self, name):
         """Return the augmentation that the parameter ``name`` describes, a function."""

@@ -143,6 +143,16 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
     callbacks : list of skorch callbacks, default=None
         Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
 
+    checkpoint : str or path-like, default=None
+        Folder to which ``fit`` writes what it takes to go on: after a crash, a kill or
+        Ctrl-C, the same ``fit`` with the same data goes on from there, and ends with
+        the same weights on a CPU with as many threads. Needs safetensors. More
+        ``max_epochs`` continue a training that has ended; callbacks begin anew.
+
+    checkpoint_interval : float, default=60
+        Seconds between two writes at least; they come at the end of an epoch. 0
+        writes after each epoch.
+
     warm_start : bool, default=False
         Whether another ``fit`` trains the same networks for ``max_epochs`` more
         epochs. Keeps the optimiser's state.
@@ -259,6 +269,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         precision="auto",
         device="auto",
         callbacks=None,
+        checkpoint=None,
+        checkpoint_interval=60.0,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -278,6 +290,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             precision=precision,
             device=device,
             callbacks=callbacks,
+            checkpoint=checkpoint,
+            checkpoint_interval=checkpoint_interval,
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,
@@ -326,11 +340,11 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         continued = hasattr(self, "generator_")
         for name in ("labels_", "objective_"):
             vars(self).pop(name, None)
-        for _ in range(1 if continued else self.n_init):
+        for number in range(1 if continued else self.n_init):
             if not continued:
                 self._begin_anew()
             try:
-                self._fit_once(rows, rng)
+                self._fit_once(rows, rng, number)
             except TrainingDivergedError as error:
                 failure = error
             except BaseException:
@@ -350,15 +364,16 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
                 stacklevel=3,
             )
 
-    def _fit_once(self, rows, rng):
+    def _fit_once(self, rows, rng, number):
         """Train the networks, cluster the rows, and say how well that went."""
         augment = self._augmentation("strong_augment")
-        uniform = torch.full((self.n_clusters,), 1 / self.n_clusters)
+        remembered = torch.full((self.n_clusters,), 1 / self.n_clusters)
+        remembered = remembered.to(resolve_device(self.device))
         self._fit_gan(
             rows,
             discriminator_loss=partial(
                 discriminator_loss,
-                remembered=uniform.to(resolve_device(self.device)),
+                remembered=remembered,
                 adversarial_weight=self.adversarial_weight,
                 balance_weight=self.balance_weight,
                 consistency_weight=self.consistency_weight,
@@ -366,7 +381,9 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             ),
             generator_loss=generator_loss if self.adversarial_weight > 0 else None,
             average_discriminator=True,
+            loss_state={"remembered": remembered},
             random_state=rng,
+            number=number,
         )
         self.objective_ = self._objective(rows, augment)
         self.labels_ = self._logits_of_rows(rows).argmax(axis=1)

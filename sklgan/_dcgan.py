@@ -104,6 +104,16 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
     callbacks : list of skorch callbacks, default=None
         Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
 
+    checkpoint : str or path-like, default=None
+        Folder to which ``fit`` writes what it takes to go on: after a crash, a kill or
+        Ctrl-C, the same ``fit`` with the same data goes on from there, and ends with
+        the same weights on a CPU with as many threads. Needs safetensors. More
+        ``max_epochs`` continue a training that has ended; callbacks begin anew.
+
+    checkpoint_interval : float, default=60
+        Seconds between two writes at least; they come at the end of an epoch. 0
+        writes after each epoch.
+
     warm_start : bool, default=False
         Whether another ``fit`` trains the same networks for ``max_epochs`` more
         epochs. Keeps the optimiser's state, also in a pickle.
@@ -205,6 +215,8 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         precision="auto",
         device="auto",
         callbacks=None,
+        checkpoint=None,
+        checkpoint_interval=60.0,
         warm_start=False,
         random_state=None,
         verbose=0,
@@ -224,6 +236,8 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
             precision=precision,
             device=device,
             callbacks=callbacks,
+            checkpoint=checkpoint,
+            checkpoint_interval=checkpoint_interval,
             warm_start=warm_start,
             random_state=random_state,
             verbose=verbose,

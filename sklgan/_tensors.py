@@ -106,3 +106,20 @@ def torch_seed(seed, device="cpu"):
             with torch.cuda.device(device):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+def random_state(device):
+    """Return the states of the generators that draw for a device, tensors by kind."""
+    device = torch.device(device)
+    states = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return states
+
+
+def set_random_state(states, device):
+    """Draw as from where :func:`random_state` was called, as far as that is known."""
+    device = torch.device(device)
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -10,6 +10,7 @@ PACKAGE = ROOT / "sklgan"
 
 PARTS = {
     "_architecture",
+    "_checkpoint",
     "_decoding",
     "_labels",
     "_newton",
@@ -37,6 +38,7 @@ MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"networks"},
     "_images": {"_decoding"},
+    "_training": {"_tensors"},
     "model_selection": {"_labels"},
     "datasets": {"_decoding", "_images"},
     "_base": {*PARTS, "_images"},

@@ -37,12 +37,13 @@ class EpochProgress(Callback):
 
     def on_train_begin(self, net, **kwargs):
         """Open the bar."""
-        self.bar_ = tqdm(total=0, unit="batch", desc=f"epoch 0/{net.max_epochs}")
+        done = len(net.past_rows_)
+        self.bar_ = tqdm(total=0, unit="batch", desc=f"epoch {done}/{net.max_epochs}")
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Learn the number of batches when the first epoch begins."""
         n_batches = len(equal_batches(len(dataset_train), net.batch_size)) - 1
-        self.bar_.total = n_batches * net.max_epochs
+        self.bar_.total = n_batches * (net.max_epochs - len(net.past_rows_))
 
     def on_batch_end(self, net, **kwargs):
         """Tick."""
@@ -51,10 +52,36 @@ class EpochProgress(Callback):
     def on_epoch_end(self, net, **kwargs):
         """Show the losses of the epoch."""
         row = net.history[-1]
-        self.bar_.set_description(f"epoch {row['epoch']}/{net.max_epochs}")
+        epoch = len(net.past_rows_) + row["epoch"]
+        self.bar_.set_description(f"epoch {epoch}/{net.max_epochs}")
         losses = {name: row[name] for name in ("d_loss", "g_loss") if name in row}
         self.bar_.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
 
     def on_train_end(self, net, **kwargs):
         """Close the bar, also when training was broken off."""
         self.bar_.close()
+
+
+class EpochCheckpoint(Callback):
+    """Write the engine's checkpoint after epochs, and when training ends."""
+
+    def on_train_begin(self, net, **kwargs):
+        """Remember what the checkpoint holds already."""
+        self.n_epochs_, self.stopped_early_ = len(net.past_rows_), net.stopped_early_
+
+    def on_epoch_end(self, net, **kwargs):
+        """Write, if the last time is long enough ago."""
+        if net.checkpoint.due():
+            self._write(net)
+
+    def on_train_end(self, net, **kwargs):
+        """Write the last epoch, if it is not there yet."""
+        n_epochs = len(net.past_rows_) + len(net.history)
+        held = self.n_epochs_, self.stopped_early_
+        if held != (n_epochs, net.stopped_early_):
+            self._write(net)
+
+    def _write(self, net):
+        net.checkpoint.save(net.state_to_resume())
+        self.n_epochs_ = len(net.past_rows_) + len(net.history)
+        self.stopped_early_ = net.stopped_early_

@@ -8,17 +8,20 @@ from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch import nn
 
+from sklgan._tensors import random_state, set_random_state
 from sklgan._training._averages import (
     batch_norm_in_training,
     gather_batch_norm,
     move_average,
 )
 from sklgan._training._batches import InMemoryBatches, equal_batches
-from sklgan._training._callbacks import is_early_stop
+from sklgan._training._callbacks import EpochCheckpoint, is_early_stop
 from sklgan._training._errors import TrainingDivergedError
 
 # Means and variances over this many images are exact to well under a per cent.
 _STATISTICS_ROWS = 10_000
+
+_CHECKPOINT = ("checkpoint", EpochCheckpoint)
 
 
 class AdversarialNet(NeuralNet):
@@ -50,6 +53,10 @@ class AdversarialNet(NeuralNet):
         own, as keyword ``averaged``: its dropout is off, its BatchNorm takes batches.
     autocast : bool
         Whether forward passes run in bfloat16 where that is safe.
+    loss_state : dict of Tensor
+        What the losses remember from batch to batch, changed by them in place.
+    checkpoint : Checkpoint or None
+        What to resume from, if it holds a state, and to write to after epochs.
     **kwargs
         Parameters of :class:`skorch.NeuralNet`.
     """
@@ -68,6 +75,8 @@ class AdversarialNet(NeuralNet):
         ema_decay,
         autocast,
         average_discriminator=False,
+        loss_state=None,
+        checkpoint=None,
         iterator_train=InMemoryBatches,
         **kwargs,
     ):
@@ -82,6 +91,8 @@ class AdversarialNet(NeuralNet):
         self.ema_decay = ema_decay
         self.autocast = autocast
         self.average_discriminator = average_discriminator
+        self.loss_state = loss_state
+        self.checkpoint = checkpoint
         super().__init__(
             module=nn.Identity,
             criterion=nn.Identity,
@@ -92,7 +103,8 @@ class AdversarialNet(NeuralNet):
 
     @property
     def _default_callbacks(self):
-        return [("epoch_timer", EpochTimer())]
+        timer = [("epoch_timer", EpochTimer())]
+        return timer if self.checkpoint is None else [*timer, _CHECKPOINT]
 
     def initialize_module(self):
         """Build both networks and the averaged generator."""
@@ -133,10 +145,11 @@ class AdversarialNet(NeuralNet):
         return self
 
     def train(self, rows, y=None):
-        """Run ``max_epochs`` epochs; an interruption leaves the last whole epoch.
+        """Run up to ``max_epochs`` epochs; an interruption leaves the last whole epoch.
 
-        skorch's ``fit_loop`` calls ``run_single_epoch`` for each, and that
-        ``train_step`` for each batch of ``InMemoryBatches``.
+        Those that the checkpoint knows of are not run again. skorch's ``fit_loop``
+        calls ``run_single_epoch`` for each, and that ``train_step`` for each batch of
+        ``InMemoryBatches``.
 
         Raises
         ------
@@ -146,12 +159,17 @@ class AdversarialNet(NeuralNet):
         KeyboardInterrupt
             As it came, after the same.
         """
+        self.past_rows_, self.stopped_early_ = [], False
+        if self.checkpoint is not None and self.checkpoint.state is not None:
+            self._resume(self.checkpoint.state)
         self._keep_epoch()
         self.notify("on_train_begin", X=rows, y=y)
+        n_left = self.max_epochs - len(self.past_rows_)
         try:
-            self.fit_loop(rows, y)
+            self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
         except (KeyboardInterrupt, TrainingDivergedError) as error:
-            if not is_early_stop(self, error):
+            self.stopped_early_ = is_early_stop(self, error)
+            if not self.stopped_early_:
                 self._restore_epoch()
                 raise
         finally:
@@ -267,8 +285,8 @@ class AdversarialNet(NeuralNet):
 
     def history_rows(self, n_before):
         """Return a dict for each whole epoch, counted on from ``n_before``."""
-        rows = []
-        for epoch, row in enumerate(self.history, start=n_before + 1):
+        rows = [{**row, "epoch": n_before + row["epoch"]} for row in self.past_rows_]
+        for epoch, row in enumerate(self.history, start=n_before + len(rows) + 1):
             figures = {
                 name: value
                 for name, value in row.items()
@@ -287,6 +305,7 @@ class AdversarialNet(NeuralNet):
         return {
             **networks,
             "optimizer": self.optimizer_.state_dict(),
+            "loss": dict(self.loss_state or {}),
             "n_steps": self.n_steps_,
         }
 
@@ -300,7 +319,25 @@ class AdversarialNet(NeuralNet):
             for name, value in moments.items():
                 if value.shape == parameter.shape:
                     moments[name] = torch.empty_like(parameter).copy_(value)
+        for name, value in (self.loss_state or {}).items():
+            value.copy_(state["loss"][name])
         self.n_steps_ = state["n_steps"]
+
+    def state_to_resume(self):
+        """Return what a checkpoint has to hold of the last whole epoch."""
+        training, _, drawn = self._kept
+        return {
+            "training": training,
+            "random": drawn,
+            "rows": self.history_rows(0),
+            "stopped_early": self.stopped_early_,
+        }
+
+    def _resume(self, state):
+        """Go on from what :meth:`state_to_resume` returned."""
+        self.load_training_state(state["training"])
+        set_random_state(state["random"], self.device)
+        self.past_rows_, self.stopped_early_ = state["rows"], state["stopped_early"]
 
     def _weights_are_finite(self):
         """Tell whether all weights are finite numbers; the device is asked once."""
@@ -309,12 +346,13 @@ class AdversarialNet(NeuralNet):
         return bool(torch.stack(finite).all())
 
     def _keep_epoch(self):
-        """Remember the state, and how many epochs led to it."""
-        self._kept = copy.deepcopy(self.training_state()), len(self.history)
+        """Remember the state, how many epochs led to it, and what is drawn next."""
+        drawn = random_state(self.device)
+        self._kept = copy.deepcopy(self.training_state()), len(self.history), drawn
 
     def _restore_epoch(self):
         """Go back to the end of the last whole epoch."""
-        state, n_epochs = self._kept
+        state, n_epochs, _ = self._kept
         self.load_training_state(state)
         del self.history[n_epochs:]
         # An interruption may have come while the discriminator was frozen.

@@ -1,0 +1,288 @@
+"""Checkpoints: one file with all that a training needs to go on, whole or not there.
+
+The tensors of a state lie in safetensors' format; the rest of it, what the training was
+a training of, and a checksum over everything are JSON in the header. Nothing is ever
+unpickled.
+"""
+
+import hashlib
+import json
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import torch
+
+_FORMAT = 1
+
+# What stands in the JSON where a tensor was.
+_TENSOR = "__tensor__"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is damaged, or belongs to another training."""
+
+
+class Checkpoint:
+    """A file that a training writes to now and then, and resumes from.
+
+    Parameters
+    ----------
+    path : Path
+        The file; its folder is made where it is missing.
+    description : dict
+        What the training is a training of, by names to tell the user: plain values.
+    interval : float
+        Seconds that lie between two writes at least.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    CheckpointError
+        If the file is damaged, or of a training with another description.
+    """
+
+    def __init__(self, path, description, interval=0.0):
+        self.path, self.interval = path, interval
+        self.description = json.loads(json.dumps(description))
+        self._written = time.monotonic()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path.with_name(path.name + ".try"), b"")
+        path.with_name(path.name + ".try").unlink()
+        self.state = read_state(path, self.description) if path.exists() else None
+
+    def due(self):
+        """Tell whether the interval has passed."""
+        return time.monotonic() - self._written >= self.interval
+
+    def save(self, state):
+        """Write a nested state of tensors and plain values in place of the last one."""
+        write_whole(self.path, to_bytes(state, self.description))
+        self._written = time.monotonic()
+
+
+def write_whole(path, data):
+    """Write a file so that, whatever happens, it is the old one or the new one.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is still there.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise OSError(
+            error.errno,
+            f"The checkpoint could not be written ({error.strerror}); what was in the "
+            "folder before is still there. Make room there or give the right to write, "
+            "or set another folder as checkpoint",
+            str(path),
+        ) from error
+
+
+def _sync_folder(folder):
+    """Let a renaming reach the disk, where the system can be asked for that."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def to_bytes(state, description):
+    """Return a file's bytes: the nested state, and what it is the state of."""
+    save, _ = _safetensors()
+    tensors = {}
+    body = {
+        "format": _FORMAT,
+        "description": description,
+        "state": _take_tensors(state, "", tensors),
+    }
+    text = json.dumps(body)
+    metadata = {"sklgan": text, "sha256": _checksum(text, tensors)}
+    return save(tensors, metadata)
+
+
+def read_state(path, description):
+    """Return the state in a file, if that is whole and of the right training.
+
+    Raises
+    ------
+    CheckpointError
+        If not; the message says what is wrong or different.
+    """
+    _, safe_open = _safetensors()
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        text = metadata["sklgan"]
+        whole = metadata["sha256"] == _checksum(text, tensors)
+    except OSError:
+        raise
+    except Exception:  # safetensors' own error, of which it makes no public class
+        whole = False
+    if not whole:
+        raise CheckpointError(
+            f"{path} is damaged, or no checkpoint of sklgan's; delete it to train from "
+            "the start, or set another folder as checkpoint."
+        )
+    body = json.loads(text)
+    if body["format"] != _FORMAT:
+        raise CheckpointError(
+            f"{path} was written by another version of sklgan (format "
+            f"{body['format']}, here {_FORMAT}); resume with that version, or delete "
+            "it."
+        )
+    _check_same(path, body["description"], description)
+    return _put_tensors(body["state"], tensors)
+
+
+def _check_same(path, before, now):
+    """Refuse a checkpoint of another training, and name the differences."""
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if not names:
+        return
+    differences = "; ".join(
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names
+    )
+    raise CheckpointError(
+        f"{path} belongs to another training: {differences}. Repeat that training's "
+        "parameters and data to resume it, or set another folder as checkpoint."
+    )
+
+
+def _take_tensors(state, prefix, tensors):
+    """Return the state as JSON can hold it, its tensors moved into ``tensors``."""
+    if torch.is_tensor(state):
+        # A copy each: safetensors refuses tensors that share memory.
+        tensors[prefix] = state.detach().cpu().contiguous().clone()
+        return {_TENSOR: prefix}
+    if isinstance(state, dict):
+        # Keys may be numbers, of which JSON makes strings; pairs keep them.
+        return {
+            "pairs": [
+                [key, _take_tensors(value, f"{prefix}/{key}", tensors)]
+                for key, value in state.items()
+            ]
+        }
+    if isinstance(state, (list, tuple)):
+        return [
+            _take_tensors(value, f"{prefix}/{k}", tensors)
+            for k, value in enumerate(state)
+        ]
+    return state
+
+
+def _put_tensors(state, tensors):
+    """Return what ``_take_tensors`` was given; tuples come back as lists."""
+    if isinstance(state, list):
+        return [_put_tensors(value, tensors) for value in state]
+    if not isinstance(state, dict):
+        return state
+    if _TENSOR in state:
+        return tensors[state[_TENSOR]]
+    return {key: _put_tensors(value, tensors) for key, value in state["pairs"]}
+
+
+def _checksum(text, tensors):
+    """Return the SHA-256 of the JSON and of all tensors, as a string."""
+    digest = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _safetensors():
+    """Return safetensors' functions, or say how to get them."""
+    try:
+        from safetensors import safe_open
+        from safetensors.torch import save
+    except ImportError as error:
+        raise ImportError(
+            "checkpoint needs the package safetensors: pip install 'sklgan[safe]'."
+        ) from error
+    return save, safe_open
+
+
+# What a training is a training of ---------------------------------------------------
+
+# Parameters that change nothing in the weights, or that have an entry of their own.
+_FREE = {
+    "callbacks",
+    "checkpoint",
+    "checkpoint_interval",
+    "device",
+    "max_epochs",
+    "n_init",
+    "random_state",
+    "verbose",
+    "warm_start",
+}
+
+
+def describe_training(gan, X, y, seed):
+    """Return what decides the weights that a fit ends with, as plain values by name.
+
+    Parameters
+    ----------
+    gan : BaseGAN
+        Its parameters are read, and how many epochs it has behind it.
+    X, y : ndarray or None
+        The rows to train on, of which the shape and a checksum are kept.
+    seed : int
+        Of the draws; not held against a training that was not given any.
+    """
+    params = gan.get_params(deep=False)
+    return {
+        "estimator": type(gan).__name__,
+        **{name: _plain(params[name]) for name in params if name not in _FREE},
+        "random_state": None if gan.random_state is None else int(seed),
+        "epochs before": gan.n_iter_,
+        "X": _describe_array(X),
+        "y": None if y is None else _describe_array(y),
+    }
+
+
+def _plain(value):
+    """Return a parameter as JSON holds it; functions and classes by their names."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return [[_plain(key), _plain(item)] for key, item in value.items()]
+    if isinstance(value, np.generic):
+        return value.item()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _describe_array(array):
+    """Return shape, dtype and checksum of an array."""
+    digest = hashlib.sha256()
+    for start in range(0, len(array), 1024):
+        digest.update(np.ascontiguousarray(array[start : start + 1024]).data)
+    shape = "x".join(map(str, array.shape))
+    return f"{shape} {array.dtype} with checksum {digest.hexdigest()[:16]}"
+
+
+def checkpoint_path(folder, number):
+    """Return the file of the ``number``-th training of a fit."""
+    return Path(folder) / f"training_{number}.safetensors"
