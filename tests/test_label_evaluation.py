@@ -311,3 +311,21 @@ def test_clusterings_read_mnist(mnist, tmp_path):
     assert row["accuracy"] > 0.5
     settings = json.loads((tmp_path / "settings.json").read_text())
     assert (settings["data"], settings["rows"]) == ("MNIST", 150)
+
+
+@pytest.mark.parametrize("method", ["svc", "labels-only", "no-generator", "gan"])
+def test_hidden_labels_cannot_reach_a_row_of_the_table(helper, method, tmp_path):
+    """Their true values are at hand there, and any others give the same figures."""
+    rng = np.random.default_rng(0)
+    X = rng.integers(0, 255, size=(90, 8, 8), dtype=np.uint8)
+    y = np.arange(90) % 3
+    args = helper.make_parser("", tmp_path).parse_args(["--data=none", *TINY])
+    labeled, test = np.arange(12), slice(60, None)
+    figures = []
+    for others in (y[12:60], rng.permutation(y[12:60])):
+        truth = np.concatenate([y[:12], others])
+        images = X[:60], truth, X[test], y[test]
+        figures.append(helper.compute_row(method, 0, args, images, labeled))
+    for row in figures:
+        row.pop("seconds")
+    assert figures[0] == figures[1]
