@@ -54,6 +54,11 @@ class Checkpoint:
         path.with_name(path.name + ".try").unlink()
         self.state = read_state(path, self.description) if path.exists() else None
 
+    def take_state(self):
+        """Return the state that was read, and let go of it; None if there was none."""
+        state, self.state = self.state, None
+        return state
+
     def due(self):
         """Tell whether the interval has passed."""
         return time.monotonic() - self._written >= self.interval
@@ -132,7 +137,7 @@ def read_state(path, description):
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         text = metadata["sklgan"]
         whole = metadata["sha256"] == _checksum(text, tensors)
-    except OSError:
+    except (OSError, MemoryError):
         raise
     except Exception:  # safetensors' own error, of which it makes no public class
         whole = False

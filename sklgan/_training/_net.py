@@ -160,8 +160,8 @@ class AdversarialNet(NeuralNet):
             As it came, after the same.
         """
         self.past_rows_, self.stopped_early_ = [], False
-        if self.checkpoint is not None and self.checkpoint.state is not None:
-            self._resume(self.checkpoint.state)
+        if self.checkpoint is not None:
+            self._resume(self.checkpoint.take_state())
         self._keep_epoch()
         self.notify("on_train_begin", X=rows, y=y)
         n_left = self.max_epochs - len(self.past_rows_)
@@ -334,7 +334,9 @@ class AdversarialNet(NeuralNet):
         }
 
     def _resume(self, state):
-        """Go on from what :meth:`state_to_resume` returned."""
+        """Go on from what :meth:`state_to_resume` returned, if it is there."""
+        if state is None:
+            return
         self.load_training_state(state["training"])
         set_random_state(state["random"], self.device)
         self.past_rows_, self.stopped_early_ = state["rows"], state["stopped_early"]
