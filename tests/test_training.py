@@ -312,6 +312,24 @@ def test_early_stopping_ends_training(digits):
     assert gan.n_iter_ == len(gan.history_) == 3
 
 
+def test_early_stopping_can_go_back_to_the_best_epoch(digits):
+    """Its weights, of both networks, are what remains."""
+
+    class Worsen(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            if len(net.history) == 2:
+                self.best = weights(net.discriminator_), weights(net.ema_generator_)
+            net.history.record("figure", -1 if len(net.history) == 2 else 0)
+
+    worsen = Worsen()
+    stopping = EarlyStopping("figure", patience=2, load_best=True)
+    gan = make_gan(max_epochs=9, ema_decay=0.5, callbacks=[worsen, stopping])
+    gan.fit(digits[0])
+    assert gan.n_iter_ == 4
+    assert same(weights(gan.discriminator_), worsen.best[0])
+    assert same(weights(gan.generator_), worsen.best[1])
+
+
 def test_verbose_shows_one_progress_bar(digits, capsys):
     """verbose=1 writes a bar with the losses to stderr, verbose=0 nothing."""
     make_gan(max_epochs=2).fit(digits[0])

@@ -113,8 +113,9 @@ class AdversarialNet(NeuralNet):
         self.ema_generator_ = copy.deepcopy(self.generator_)
         if self.average_discriminator:
             self.ema_discriminator_ = copy.deepcopy(self.discriminator_)
-        for name in self.module_names:
-            getattr(self, name).to(memory_format=torch.channels_last)
+        networks = {name.rstrip("_"): getattr(self, name) for name in self.module_names}
+        # All of them, under the name by which skorch's callbacks save and restore.
+        self.module_ = nn.ModuleDict(networks).to(memory_format=torch.channels_last)
         self.n_steps_ = 0
         return self
 
