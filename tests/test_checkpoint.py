@@ -123,6 +123,15 @@ def test_more_epochs_continue_a_training_that_has_ended(tmp_path):
         make("extractor", tmp_path, max_epochs=3).fit(X)
 
 
+def test_without_epochs_there_is_nothing_to_write(tmp_path):
+    """The untrained baseline, with a checkpoint and without."""
+    X, _ = data()
+    untrained = make("extractor", tmp_path, max_epochs=0).fit(X)
+    assert_same(untrained, make("extractor", max_epochs=0).fit(X))
+    assert untrained.history_ == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_early_stopping_stays_stopped(tmp_path):
     """A training that a callback ended is not taken up again."""
     X, _ = data()

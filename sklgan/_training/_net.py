@@ -116,7 +116,7 @@ class AdversarialNet(NeuralNet):
         networks = {name.rstrip("_"): getattr(self, name) for name in self.module_names}
         # All of them, under the name by which skorch's callbacks save and restore.
         self.module_ = nn.ModuleDict(networks).to(memory_format=torch.channels_last)
-        self.n_steps_ = 0
+        self.n_steps_, self.past_rows_, self.stopped_early_ = 0, [], False
         return self
 
     @property
@@ -160,7 +160,6 @@ class AdversarialNet(NeuralNet):
         KeyboardInterrupt
             As it came, after the same.
         """
-        self.past_rows_, self.stopped_early_ = [], False
         if self.checkpoint is not None:
             self._resume(self.checkpoint.take_state())
         self._keep_epoch()
