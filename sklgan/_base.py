@@ -18,12 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
-from sklgan._checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    checkpoint_path,
-    describe_training,
-)
+from sklgan._checkpoint import open_checkpoint
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._tensors import (
     as_tensor,
@@ -204,7 +199,7 @@ class BaseGAN(BaseEstimator):
             device,
             discriminator_loss=discriminator_loss,
             generator_loss=generator_loss,
-            checkpoint=self._open_checkpoint(X, y, seed, number),
+            checkpoint=open_checkpoint(self, X, y, seed, number),
             **options,
         )
         # A continuation that drew the same numbers again would learn less from them.
@@ -225,24 +220,6 @@ class BaseGAN(BaseEstimator):
                 raise TrainingDivergedError(message, error.losses) from None
             self._keep(net, rows)
         return self
-
-    def _open_checkpoint(self, X, y, seed, number):
-        """Return the checkpoint of a training, or None without one."""
-        if self.checkpoint is None:
-            return None
-        checkpoint = Checkpoint(
-            checkpoint_path(self.checkpoint, number),
-            describe_training(self, X, y, seed),
-            self.checkpoint_interval,
-        )
-        n_epochs = len(checkpoint.state["rows"]) if checkpoint.state else 0
-        if n_epochs > self.max_epochs:
-            raise CheckpointError(
-                f"{checkpoint.path} has {n_epochs} epochs behind it, more than "
-                f"max_epochs={self.max_epochs}; increase max_epochs, or set another "
-                "folder as checkpoint."
-            )
-        return checkpoint
 
     def _augmentation(self, name):
         """Return the augmentation that the parameter ``name`` describes, a function."""

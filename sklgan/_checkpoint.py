@@ -288,6 +288,35 @@ def _describe_array(array):
     return f"{shape} {array.dtype} with checksum {digest.hexdigest()[:16]}"
 
 
-def checkpoint_path(folder, number):
-    """Return the file of the ``number``-th training of a fit."""
-    return Path(folder) / f"training_{number}.safetensors"
+def open_checkpoint(gan, X, y, seed, number):
+    """Return the checkpoint of an estimator's training, or None without one.
+
+    Parameters
+    ----------
+    gan, X, y, seed
+        As for ``describe_training``.
+    number : int
+        Of the training among those of the fit.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written to.
+    CheckpointError
+        If the file is damaged, of another training, or beyond ``max_epochs``.
+    """
+    if gan.checkpoint is None:
+        return None
+    checkpoint = Checkpoint(
+        Path(gan.checkpoint) / f"training_{number}.safetensors",
+        describe_training(gan, X, y, seed),
+        gan.checkpoint_interval,
+    )
+    n_epochs = len(checkpoint.state["rows"]) if checkpoint.state else 0
+    if n_epochs > gan.max_epochs:
+        raise CheckpointError(
+            f"{checkpoint.path} has {n_epochs} epochs behind it, more than "
+            f"max_epochs={gan.max_epochs}; increase max_epochs, or set another "
+            "folder as checkpoint."
+        )
+    return checkpoint

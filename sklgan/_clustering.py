@@ -104,9 +104,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         images strongly changed. 0 for none, which is the categorical GAN of the paper.
 
     n_init : int, default=1
-        Number of times that the networks are trained anew; the fit of the smallest
-        ``objective_`` is kept, and one that diverges is passed over with a warning. A
-        continuation by ``warm_start`` trains once.
+        Trainings from the start, of which that of the smallest ``objective_`` is kept;
+        one that diverges is passed over with a warning. ``warm_start`` continues it.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.
@@ -144,14 +143,10 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
 
     checkpoint : str or path-like, default=None
-        Folder to which ``fit`` writes what it takes to go on: after a crash, a kill or
-        Ctrl-C, the same ``fit`` with the same data goes on from there, and ends with
-        the same weights on a CPU with as many threads. Needs safetensors. More
-        ``max_epochs`` continue a training that has ended; callbacks begin anew.
+        Where a ``fit`` goes on from, as in :class:`DCGANFeatureExtractor`.
 
     checkpoint_interval : float, default=60
-        Seconds between two writes at least; they come at the end of an epoch. 0
-        writes after each epoch.
+        Seconds between two writes at least, which come at the end of an epoch.
 
     warm_start : bool, default=False
         Whether another ``fit`` trains the same networks for ``max_epochs`` more
@@ -187,8 +182,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         The range of values that was used; None for flat X.
 
     history_ : list of dict
-        A row an epoch: ``epoch``, ``d_loss``, ``g_loss`` where the generator was
-        updated, ``duration`` in seconds.
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss`` if any, ``duration`` in s.
 
     n_iter_ : int
         Epochs run, those of earlier fits included with ``warm_start``.

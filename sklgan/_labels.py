@@ -149,3 +149,14 @@ def class_factors(class_weight, classes, codes):
             f"{factors[bad[0]]}; use finite factors above 0."
         )
     return factors
+
+
+def check_same_classes(classifier, classes):
+    """Refuse to go on, by warm_start, with other classes than those of the last fit."""
+    continued = hasattr(classifier, "generator_")
+    if continued and not np.array_equal(classes, classifier.classes_):
+        before = classifier.classes_.tolist()
+        raise ValueError(
+            f"warm_start=True goes on with the classes {before}, but y holds "
+            f"{classes.tolist()}; set warm_start=False to begin anew."
+        )

@@ -5,13 +5,13 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
 
 from sklgan._base import BaseGAN
-from sklgan._labels import class_factors, encode_labels, find_labels
+from sklgan._labels import check_same_classes, class_factors, encode_labels
 from sklgan._tensors import as_tensor, resolve_device
 from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
@@ -23,10 +23,9 @@ from sklgan.losses import (
     realness,
     soft_cross_entropy,
 )
-from sklgan.model_selection._labels import take_labeled
+from sklgan.model_selection._scorer import LabeledClassifierMixin
 
 _NO_LABELS = "Label some, or use CategoricalGANClusterer, which needs no labels."
-
 _LOSSES = ("feature_matching", "nonsaturating", "hinge", "least_squares")
 
 
@@ -79,7 +78,7 @@ def generator_loss(discriminator, real, fake, *, loss):
     return g_feature_matching(features[: len(real)], features[len(real) :])
 
 
-class SemiSupervisedGANClassifier(ClassifierMixin, BaseGAN):
+class SemiSupervisedGANClassifier(LabeledClassifierMixin, BaseGAN):
     """Classify with few labels: the discriminator tells K classes, and real from fake.
 
     Rows with the label -1 are unlabelled. The discriminator has one logit a class;
@@ -93,9 +92,8 @@ class SemiSupervisedGANClassifier(ClassifierMixin, BaseGAN):
         Number of latent variables, the generator's input.
 
     network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep"} or tuple, default="auto"
-        ``"cnn"`` has a discriminator made for classification and the generator of
-        ``"dcgan"``; for the others see :class:`DCGANFeatureExtractor`. ``"auto"``
-        takes ``"mlp"`` for flat X and ``"cnn"`` for images.
+        As in :class:`DCGANFeatureExtractor`, but for images ``"auto"`` takes ``"cnn"``:
+        a discriminator made for classification, and the generator of ``"dcgan"``.
 
     image_shape : tuple of int, default=None
         ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
@@ -108,15 +106,13 @@ class SemiSupervisedGANClassifier(ClassifierMixin, BaseGAN):
 
     loss : {"feature_matching", "nonsaturating", "hinge", "least_squares"}, \
 default="feature_matching"
-        The generator's loss. Feature matching lets it draw images that the
-        discriminator cannot be sure of, which helps classification more than images
-        that look good. The discriminator's loss is the partner of the generator's,
-        that of ``"nonsaturating"`` for feature matching.
+        The generator's loss. Images that match features teach more than good-looking
+        ones do (Salimans et al.). The discriminator's loss is its partner, that of
+        ``"nonsaturating"`` for feature matching.
 
     adversarial_weight : float, default=1.0
-        Weight of the discriminator's adversarial loss. At 0 it learns without the
-        generator, which stays untrained, as does what ``score_samples`` returns: the
-        baseline that tells what the generator adds.
+        Weight of the discriminator's adversarial loss. At 0 the generator and
+        ``score_samples`` stay untrained: the baseline that tells what they add.
 
     consistency_weight : float, default=1.0
         Weight of the cross-entropy of strongly changed images with the average's
@@ -171,14 +167,10 @@ default="feature_matching"
         Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
 
     checkpoint : str or path-like, default=None
-        Folder to which ``fit`` writes what it takes to go on: after a crash, a kill or
-        Ctrl-C, the same ``fit`` with the same data goes on from there, and ends with
-        the same weights on a CPU with as many threads. Needs safetensors. More
-        ``max_epochs`` continue a training that has ended; callbacks begin anew.
+        Where a ``fit`` goes on from, as in :class:`DCGANFeatureExtractor`.
 
     checkpoint_interval : float, default=60
-        Seconds between two writes at least; they come at the end of an epoch. 0
-        writes after each epoch.
+        Seconds between two writes at least, which come at the end of an epoch.
 
     warm_start : bool, default=False
         Whether another ``fit`` trains the same networks for ``max_epochs`` more
@@ -216,8 +208,7 @@ default="feature_matching"
         The range of values that was used; None for flat X.
 
     history_ : list of dict
-        A row an epoch: ``epoch``, ``d_loss``, ``g_loss`` where the generator was
-        updated, ``duration`` in seconds.
+        A row an epoch: ``epoch``, ``d_loss``, ``g_loss`` if any, ``duration`` in s.
 
     n_iter_ : int
         Epochs run, those of earlier fits included with ``warm_start``.
@@ -374,18 +365,17 @@ default="feature_matching"
             classes, codes = encode_labels(y, type(self).__name__, _NO_LABELS)
             rows = self._prepare_fit(X, n_outputs=len(classes))
             check_consistent_length(rows, codes)
-            self._check_classes(classes)
-            loss = self._discriminator_loss(classes, codes)
+            check_same_classes(self, classes)
+            d_loss = self._discriminator_loss(classes, codes)
+            g_loss = partial(generator_loss, loss=self.loss)
             labeled = codes >= 0
             self.classes_, self.n_labeled_ = classes, int(labeled.sum())
             vars(self).pop("transduction_", None)
             self._fit_gan(
                 rows,
                 codes,
-                discriminator_loss=loss,
-                generator_loss=partial(generator_loss, loss=self.loss)
-                if self.adversarial_weight > 0
-                else None,
+                discriminator_loss=d_loss,
+                generator_loss=g_loss if self.adversarial_weight > 0 else None,
                 average_discriminator=True,
                 iterator_train=LabeledBatches,
                 iterator_train__labeled_batch_size=self.labeled_batch_size,
@@ -393,15 +383,6 @@ default="feature_matching"
             codes[~labeled] = self._logits_of_rows(rows[~labeled]).argmax(axis=1)
             self.transduction_ = classes[codes]
         return self
-
-    def _check_classes(self, classes):
-        """Refuse to go on, by warm_start, with other classes than before."""
-        continued = hasattr(self, "generator_")
-        if continued and not np.array_equal(classes, self.classes_):
-            raise ValueError(
-                f"warm_start=True goes on with the classes {self.classes_.tolist()}, "
-                f"but y holds {classes.tolist()}; set warm_start=False to begin anew."
-            )
 
     def _discriminator_loss(self, classes, codes):
         """Return the discriminator's loss with all but its batches bound."""
@@ -467,30 +448,3 @@ default="feature_matching"
         """
         logits = self._logits(X)
         return self.classes_[logits.argmax(axis=1)]
-
-    def score(self, X, y, sample_weight=None):
-        """Return the accuracy on the labelled rows.
-
-        Parameters
-        ----------
-        X : array-like or sequence of paths or of PIL images
-            As in ``fit``.
-        y : array-like of shape (n_samples,)
-            Classes; rows with -1 are passed by, instead of counted as errors.
-        sample_weight : array-like of shape (n_samples,), default=None
-            Weights of the rows.
-
-        Returns
-        -------
-        score : float
-            Between 0 and 1.
-
-        Raises
-        ------
-        ValueError
-            If no row is labelled.
-        """
-        y, rows = find_labels(y, type(self).__name__, allow_strings=True)
-        weights = {"sample_weight": sample_weight}
-        X, y, weights = take_labeled(X, y, rows, weights)
-        return super().score(X, y, **weights)

@@ -1,8 +1,9 @@
-"""A scorer that passes unlabelled rows by."""
+"""Scores that pass unlabelled rows by."""
 
 from copy import deepcopy
 from inspect import signature
 
+from sklearn.base import ClassifierMixin
 from sklearn.metrics import check_scoring
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
@@ -96,3 +97,34 @@ class _LabeledScorer:
             )
         self._scorer = deepcopy(self._scorer).set_score_request(**requests)
         return self
+
+
+class LabeledClassifierMixin(ClassifierMixin):
+    """A classifier whose ``score`` passes rows with the label -1 by."""
+
+    def score(self, X, y, sample_weight=None):
+        """Return the accuracy on the labelled rows.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            As in ``fit``.
+        y : array-like of shape (n_samples,)
+            Classes; rows with -1 are passed by, instead of counted as errors.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows.
+
+        Returns
+        -------
+        score : float
+            Between 0 and 1.
+
+        Raises
+        ------
+        ValueError
+            If no row is labelled.
+        """
+        y, rows = find_labels(y, type(self).__name__, allow_strings=True)
+        weights = {"sample_weight": sample_weight}
+        X, y, weights = take_labeled(X, y, rows, weights)
+        return super().score(X, y, **weights)
