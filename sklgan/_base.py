@@ -13,13 +13,14 @@ from os import PathLike
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_array, check_random_state, gen_batches
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
 from sklgan._checkpoint import open_checkpoint
 from sklgan._images import check_images, from_batch, to_batch
+from sklgan._inference import run_discriminator, run_generator
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
@@ -38,8 +39,6 @@ from sklgan._training import (
 from sklgan.augment import AUGMENTATIONS, compose
 from sklgan.losses import realness
 from sklgan.networks._build import NETWORKS, network_builders
-
-_INFERENCE_BATCH = 128
 
 
 class BaseGAN(BaseEstimator):
@@ -349,14 +348,7 @@ class BaseGAN(BaseEstimator):
                 f"Z has {Z.shape[1]} columns, but the generator was fitted with "
                 f"latent_dim={latent_dim}."
             )
-        device = next(self.generator_.parameters()).device
-        parts = []
-        with torch.inference_mode():
-            for rows in gen_batches(len(Z), _INFERENCE_BATCH):
-                z = as_tensor(Z[rows]).to(device)
-                images = self.generator_(self._padded(z))[: len(z)]
-                parts.append(images.cpu().numpy())
-        return from_batch(self, np.concatenate(parts))
+        return from_batch(self, run_generator(self.generator_, Z, pad=self._pads))
 
     def score_samples(self, X):
         """Return how real the discriminator takes each sample to be.
@@ -401,25 +393,13 @@ class BaseGAN(BaseEstimator):
     def _discriminate(self, X, write):
         """Call ``write(rows, features, logits)`` for each batch of rows X, float32."""
         device = next(self.discriminator_.parameters()).device
-        rows_to_batch = self._make_to_batch(device)
-        with torch.inference_mode():
-            for rows in gen_batches(len(X), _INFERENCE_BATCH):
-                batch = rows_to_batch(as_tensor(X[rows]).to(device))
-                features, logits = self.discriminator_(self._padded(batch))
-                n = len(batch)
-                write(rows, [feature[:n] for feature in features], logits[:n])
+        to_batch = self._make_to_batch(device)
+        run_discriminator(self.discriminator_, X, to_batch, write, pad=self._pads)
 
-    def _padded(self, batch):
-        """Return the batch with rows of 0 after it, where its size must not matter.
-
-        Matrix products choose their order of summation by the number of rows, so that
-        a row's last digits would depend on what is beside it; convolutions do not, and
-        padding them would cost too much. Networks of the user's are not padded either.
-        """
-        if self._architecture["network"] != "mlp":
-            return batch
-        missing = _INFERENCE_BATCH - len(batch)
-        return torch.cat([batch, batch.new_zeros(missing, *batch.shape[1:])])
+    @property
+    def _pads(self):
+        """Whether the size of a batch would matter; users' networks are left alone."""
+        return self._architecture["network"] == "mlp"
 
     # State: NumPy arrays and plain values only ----------------------------------
 

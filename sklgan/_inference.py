@@ -1,0 +1,77 @@
+"""Fitted networks at work: rows in batches, on the device, without gradients."""
+
+import numpy as np
+import torch
+
+from sklgan._tensors import as_tensor
+
+_BATCH = 128
+
+
+def for_each_batch(n_rows, run, batch_size=_BATCH):
+    """Call ``run(rows, batch_size)`` for slices of at most ``batch_size`` rows.
+
+    Where the device's memory does not suffice, the batch is halved and tried again.
+    """
+    start = 0
+    while start < n_rows:
+        rows = slice(start, min(start + batch_size, n_rows))
+        try:
+            run(rows, batch_size)
+        except torch.OutOfMemoryError:
+            if batch_size == 1:
+                raise
+            batch_size //= 2
+        else:
+            start = rows.stop
+
+
+def run_generator(generator, Z, *, pad):
+    """Return the generator's output for latent vectors Z, (n, ...), float32."""
+    device = next(generator.parameters()).device
+    parts = []
+
+    def run(rows, batch_size):
+        z = as_tensor(Z[rows]).to(device)
+        images = generator(_padded(z, batch_size) if pad else z)
+        parts.append(images[: len(z)].cpu().numpy())
+
+    with torch.inference_mode():
+        for_each_batch(len(Z), run)
+    return np.concatenate(parts)
+
+
+def run_discriminator(discriminator, X, to_batch, write, *, pad):
+    """Call ``write(rows, features, logits)`` for each batch of rows X.
+
+    Parameters
+    ----------
+    discriminator : torch.nn.Module
+        On the device to compute on.
+    X : ndarray of shape (n_samples, n_features)
+        What ``check_images`` has returned.
+    to_batch : callable
+        Some of these rows, as a tensor on the device, to what the network takes.
+    write : callable
+        Is given a slice, and the features and logits of its rows, on the device.
+    pad : bool
+        Whether each batch is filled up with rows of 0. Matrix products choose their
+        order of summation by the number of rows, so that a row's last digits would
+        depend on what is beside it; convolutions do not, and it would cost too much.
+    """
+    device = next(discriminator.parameters()).device
+
+    def run(rows, batch_size):
+        batch = to_batch(as_tensor(X[rows]).to(device))
+        n = len(batch)
+        features, logits = discriminator(_padded(batch, batch_size) if pad else batch)
+        write(rows, [feature[:n] for feature in features], logits[:n])
+
+    with torch.inference_mode():
+        for_each_batch(len(X), run)
+
+
+def _padded(batch, n_rows):
+    """Return the batch with rows of 0 after it, ``n_rows`` in all."""
+    missing = n_rows - len(batch)
+    return torch.cat([batch, batch.new_zeros(missing, *batch.shape[1:])])
