@@ -11,51 +11,15 @@ from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklgan._base import BaseGAN
+from sklgan._class_losses import d_categorical, g_categorical
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
 from sklgan._training import TrainingDivergedError
 from sklgan.augment import AUGMENTATIONS
-from sklgan.losses import (
-    conditional_entropy,
-    marginal_entropy,
-    soft_cross_entropy,
-)
+from sklgan.losses import conditional_entropy, soft_cross_entropy
 
 # Rows at a time, and at most, over which the objective of a fit is taken.
 _OBJECTIVE_BATCH = 1000
 _OBJECTIVE_ROWS = 10_000
-
-
-def discriminator_loss(
-    discriminator,
-    real,
-    fake,
-    y=None,
-    *,
-    averaged=None,
-    remembered=None,
-    adversarial_weight,
-    balance_weight,
-    consistency_weight,
-    strong_augment,
-):
-    """Return the loss of a discriminator with K logits; see the estimator's notes."""
-    logits = discriminator(real)[1].float()
-    value = conditional_entropy(logits)
-    value = value - balance_weight * marginal_entropy(logits, remembered)
-    if adversarial_weight > 0:
-        fake_logits = discriminator(fake)[1].float()
-        value = value - adversarial_weight * conditional_entropy(fake_logits)
-    if consistency_weight > 0:
-        targets = logits.detach().softmax(dim=1)
-        strong_logits = discriminator(strong_augment(real))[1].float()
-        value = value + consistency_weight * soft_cross_entropy(strong_logits, targets)
-    return value
-
-
-def generator_loss(discriminator, real, fake):
-    """Return E[H(p(y|G(z)))] - H(E[p(y|G(z))]): sure of each, of all classes alike."""
-    logits = discriminator(fake)[1].float()
-    return conditional_entropy(logits) - marginal_entropy(logits)
 
 
 class CategoricalGANClusterer(ClusterMixin, BaseGAN):
@@ -366,14 +330,14 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         self._fit_gan(
             rows,
             discriminator_loss=partial(
-                discriminator_loss,
+                d_categorical,
                 remembered=remembered,
                 adversarial_weight=self.adversarial_weight,
                 balance_weight=self.balance_weight,
                 consistency_weight=self.consistency_weight,
                 strong_augment=augment,
             ),
-            generator_loss=generator_loss if self.adversarial_weight > 0 else None,
+            generator_loss=g_categorical if self.adversarial_weight > 0 else None,
             average_discriminator=True,
             loss_state={"remembered": remembered},
             random_state=rng,

@@ -8,74 +8,17 @@ import torch
 from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
-from torch.nn.functional import cross_entropy
 
 from sklgan._base import BaseGAN
+from sklgan._class_losses import d_semi_supervised, g_semi_supervised
 from sklgan._labels import check_same_classes, class_factors, encode_labels
 from sklgan._tensors import as_tensor, resolve_device
 from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
-from sklgan.losses import (
-    ADVERSARIAL_LOSSES,
-    conditional_entropy,
-    g_feature_matching,
-    marginal_divergence,
-    realness,
-    soft_cross_entropy,
-)
 from sklgan.model_selection._scorer import LabeledClassifierMixin
 
 _NO_LABELS = "Label some, or use CategoricalGANClusterer, which needs no labels."
 _LOSSES = ("feature_matching", "nonsaturating", "hinge", "least_squares")
-
-
-def discriminator_loss(
-    discriminator,
-    real,
-    fake,
-    y,
-    *,
-    averaged,
-    loss,
-    class_weight,
-    adversarial_weight,
-    consistency_weight,
-    entropy_weight,
-    balance_weight,
-    prior,
-    strong_augment,
-):
-    """Return the loss of a discriminator with K logits; see the estimator's notes.
-
-    The first ``len(y)`` real rows are labelled, the others count as unlabelled.
-    """
-    labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
-    logits = discriminator(real)[1].float()
-    value = cross_entropy(logits[labeled], y, weight=class_weight)
-    value = value + entropy_weight * conditional_entropy(logits[unlabeled])
-    value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
-    if adversarial_weight > 0:
-        d_loss, _ = ADVERSARIAL_LOSSES[loss]
-        fake_logits = discriminator(fake)[1].float()
-        adversarial = d_loss(realness(logits[unlabeled]), realness(fake_logits))
-        value = value + adversarial_weight * adversarial
-    if consistency_weight > 0:
-        with torch.no_grad():
-            targets = averaged(real[unlabeled])[1].float().softmax(dim=1)
-        strong = discriminator(strong_augment(real))[1].float()
-        consistency = soft_cross_entropy(strong[unlabeled], targets)
-        told = cross_entropy(strong[labeled], y, weight=class_weight)
-        value = value + consistency_weight * (consistency + told)
-    return value
-
-
-def generator_loss(discriminator, real, fake, *, loss):
-    """Return the generator's loss against a discriminator with K logits."""
-    if loss != "feature_matching":
-        return ADVERSARIAL_LOSSES[loss][1](realness(discriminator(fake)[1].float()))
-    # In one batch: normalised apart, both would have the same means whatever they are.
-    features = discriminator(torch.cat([real.detach(), fake]))[0][-1].float()
-    return g_feature_matching(features[: len(real)], features[len(real) :])
 
 
 class SemiSupervisedGANClassifier(LabeledClassifierMixin, BaseGAN):
@@ -367,7 +310,7 @@ default="feature_matching"
             check_consistent_length(rows, codes)
             check_same_classes(self, classes)
             d_loss = self._discriminator_loss(classes, codes)
-            g_loss = partial(generator_loss, loss=self.loss)
+            g_loss = partial(g_semi_supervised, loss=self.loss)
             labeled = codes >= 0
             self.classes_, self.n_labeled_ = classes, int(labeled.sum())
             vars(self).pop("transduction_", None)
@@ -390,7 +333,7 @@ default="feature_matching"
         prior = np.maximum(factors * np.bincount(codes[codes >= 0]), 1e-8)
         device = resolve_device(self.device)
         return partial(
-            discriminator_loss,
+            d_semi_supervised,
             loss=self.loss.replace("feature_matching", "nonsaturating"),
             class_weight=as_tensor(factors.astype(np.float32)).to(device),
             adversarial_weight=self.adversarial_weight,

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from skorch.callbacks import Callback
 
 from sklgan import CategoricalGANClusterer, TrainingDivergedError
-from sklgan._clustering import discriminator_loss, generator_loss
+from sklgan._class_losses import d_categorical, g_categorical
 from sklgan._images import check_images
 from sklgan.losses import conditional_entropy, marginal_entropy
 from sklgan.metrics import cluster_accuracy
@@ -106,7 +106,7 @@ def test_loss_is_the_sum_of_its_parts():
     torch.manual_seed(0)
     real, fake = torch.randn(5, 3), torch.randn(6, 3)
     p, q = real.softmax(1), fake.softmax(1)
-    value = discriminator_loss(
+    value = d_categorical(
         columns,
         real,
         fake,
@@ -123,7 +123,7 @@ def test_loss_is_the_sum_of_its_parts():
         - 2 * (p * strong.log()).sum(1).mean()
     )
     torch.testing.assert_close(value, expected)
-    generator = generator_loss(columns, real, fake)
+    generator = g_categorical(columns, real, fake)
     torch.testing.assert_close(generator, entropy(q).mean() - entropy(q.mean(0)))
 
 

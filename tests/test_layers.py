@@ -11,6 +11,7 @@ PACKAGE = ROOT / "sklgan"
 PARTS = {
     "_architecture",
     "_checkpoint",
+    "_class_losses",
     "_decoding",
     "_inference",
     "_labels",
@@ -38,6 +39,7 @@ EVERYTHING = {*PARTS, "_images", "datasets", "_base", *ESTIMATORS, *TOOLS}
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"networks"},
+    "_class_losses": {"losses"},
     "_images": {"_decoding"},
     "_inference": {"_tensors"},
     "_training": {"_tensors"},

@@ -10,7 +10,7 @@ from skorch.callbacks import Callback
 from torch.nn.functional import cross_entropy
 
 from sklgan import SemiSupervisedGANClassifier
-from sklgan._semi_supervised import discriminator_loss, generator_loss
+from sklgan._class_losses import d_semi_supervised, g_semi_supervised
 from sklgan._training import LabeledBatches
 from sklgan.losses import d_nonsaturating, realness
 from sklgan.model_selection import SemiSupervisedKFold
@@ -293,7 +293,7 @@ def test_loss_is_the_sum_of_its_parts():
     prior = torch.tensor([0.5, 0.25, 0.25])
     unlabeled = real[3:]
     targets = (-unlabeled).softmax(1)
-    value = discriminator_loss(
+    value = d_semi_supervised(
         Columns(),
         real,
         fake,
@@ -325,7 +325,7 @@ def test_feature_matching_compares_means():
     """Same mean features, no loss; the gradient reaches the fakes alone."""
     real = torch.tensor([[0.0, 2.0], [2.0, 0.0]], requires_grad=True)
     fake = torch.tensor([[1.0, 3.0], [1.0, 3.0]], requires_grad=True)
-    value = generator_loss(Columns(), real, fake, loss="feature_matching")
+    value = g_semi_supervised(Columns(), real, fake, loss="feature_matching")
     value.backward()
     assert value.item() == pytest.approx((0 + 2) / 2)
     assert real.grad is None
@@ -339,7 +339,7 @@ def test_feature_matching_sees_what_normalisation_takes_away():
     real, other = torch.randn(2, 64, 1, 8, 8)
     with torch.no_grad():
         values = [
-            generator_loss(network, real, fake, loss="feature_matching").item()
+            g_semi_supervised(network, real, fake, loss="feature_matching").item()
             for fake in (other, 0.01 * other, other + 3)
         ]
     assert values[1] > 3 * values[0]

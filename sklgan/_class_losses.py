@@ -1,0 +1,99 @@
+"""Losses of discriminators with one logit a class: of the classifier and the clusterer.
+
+Pairs ``d_*`` and ``g_*`` as the engine calls them, made of the terms in ``losses``.
+"""
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from sklgan.losses import (
+    ADVERSARIAL_LOSSES,
+    conditional_entropy,
+    g_feature_matching,
+    marginal_divergence,
+    marginal_entropy,
+    realness,
+    soft_cross_entropy,
+)
+
+
+def d_semi_supervised(
+    discriminator,
+    real,
+    fake,
+    y,
+    *,
+    averaged,
+    loss,
+    class_weight,
+    adversarial_weight,
+    consistency_weight,
+    entropy_weight,
+    balance_weight,
+    prior,
+    strong_augment,
+):
+    """Return the loss of a discriminator with K logits; see the classifier's notes.
+
+    The first ``len(y)`` real rows are labelled, the others count as unlabelled.
+    """
+    labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
+    logits = discriminator(real)[1].float()
+    value = cross_entropy(logits[labeled], y, weight=class_weight)
+    value = value + entropy_weight * conditional_entropy(logits[unlabeled])
+    value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
+    if adversarial_weight > 0:
+        d_loss, _ = ADVERSARIAL_LOSSES[loss]
+        fake_logits = discriminator(fake)[1].float()
+        adversarial = d_loss(realness(logits[unlabeled]), realness(fake_logits))
+        value = value + adversarial_weight * adversarial
+    if consistency_weight > 0:
+        with torch.no_grad():
+            targets = averaged(real[unlabeled])[1].float().softmax(dim=1)
+        strong = discriminator(strong_augment(real))[1].float()
+        consistency = soft_cross_entropy(strong[unlabeled], targets)
+        told = cross_entropy(strong[labeled], y, weight=class_weight)
+        value = value + consistency_weight * (consistency + told)
+    return value
+
+
+def g_semi_supervised(discriminator, real, fake, *, loss):
+    """Return the generator's loss against a discriminator with K logits."""
+    if loss != "feature_matching":
+        return ADVERSARIAL_LOSSES[loss][1](realness(discriminator(fake)[1].float()))
+    # In one batch: normalised apart, both would have the same means whatever they are.
+    features = discriminator(torch.cat([real.detach(), fake]))[0][-1].float()
+    return g_feature_matching(features[: len(real)], features[len(real) :])
+
+
+def d_categorical(
+    discriminator,
+    real,
+    fake,
+    y=None,
+    *,
+    averaged=None,
+    remembered=None,
+    adversarial_weight,
+    balance_weight,
+    consistency_weight,
+    strong_augment,
+):
+    """Return the loss of a discriminator with K logits; see the clusterer's notes."""
+    logits = discriminator(real)[1].float()
+    value = conditional_entropy(logits)
+    value = value - balance_weight * marginal_entropy(logits, remembered)
+    if adversarial_weight > 0:
+        fake_logits = discriminator(fake)[1].float()
+        value = value - adversarial_weight * conditional_entropy(fake_logits)
+    if consistency_weight > 0:
+        targets = logits.detach().softmax(dim=1)
+        strong_logits = discriminator(strong_augment(real))[1].float()
+        value = value + consistency_weight * soft_cross_entropy(strong_logits, targets)
+    return value
+
+
+def g_categorical(discriminator, real, fake):
+    """Return E[H(p(y|G(z)))] - H(E[p(y|G(z))]): sure of each, of all classes alike."""
+    logits = discriminator(fake)[1].float()
+    return conditional_entropy(logits) - marginal_entropy(logits)
