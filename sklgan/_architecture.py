@@ -1,5 +1,6 @@
-"""Which networks an estimator trains: chosen from its parameters, as plain values."""
+"""What an estimator trains, chosen from its parameters: networks and augmentations."""
 
+from sklgan.augment import compose
 from sklgan.networks._build import check_pair
 
 
@@ -46,6 +47,37 @@ def choose_architecture(gan, n_outputs, batch_norm):
     }
 
 
+def choose_augmentation(gan, name):
+    """Return the augmentation that the parameter ``name`` describes, a function.
+
+    Parameters
+    ----------
+    gan : BaseGAN
+        After ``check_images``, which sets ``image_shape_``.
+    name : str
+        Of the parameter.
+
+    Raises
+    ------
+    ValueError
+        If an augmentation is for images and X is flat.
+    """
+    value = getattr(gan, name)
+    if callable(value):
+        return value
+    flat = gan.image_shape_ is None
+    if isinstance(value, str) and value == "auto":
+        return compose(gan._auto_augment[name]["flat" if flat else "images"])
+    names = [value] if isinstance(value, str) else list(value or ())
+    if flat and set(names) - {"noise"}:
+        raise ValueError(
+            f"{name}={value!r} is for images, but X is flat; set "
+            "image_shape=(h, w, c) if its rows are flattened images, else "
+            f"{name}=None."
+        )
+    return compose(names)
+
+
 def check_continuation(before, now):
     """Refuse to go on with other networks than those of the last fit."""
     for name, value in now.items():
@@ -54,7 +86,7 @@ def check_continuation(before, now):
             if name == "batch_norm":
                 name = "batch normalisation (none with a gradient penalty)"
             raise ValueError(
-                "warm_start=True continues the networks of the last fit, but "
-                f"{name} was {old!r} and is {value!r} now; set it back, or "
-                "warm_start=False to begin anew."
+                "warm_start=True and partial_fit continue the networks of the last "
+                f"fit, but {name} was {old!r} and is {value!r} now; set it back, or "
+                "begin anew with fit and warm_start=False."
             )

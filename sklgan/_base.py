@@ -17,7 +17,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklgan._architecture import check_continuation, choose_architecture
+from sklgan._architecture import (
+    check_continuation,
+    choose_architecture,
+    choose_augmentation,
+)
 from sklgan._checkpoint import open_checkpoint
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
@@ -36,7 +40,7 @@ from sklgan._training import (
     TrainingDivergedError,
     check_callbacks,
 )
-from sklgan.augment import AUGMENTATIONS, compose
+from sklgan.augment import AUGMENTATIONS
 from sklgan.losses import realness
 from sklgan.networks._build import NETWORKS, network_builders
 
@@ -133,7 +137,7 @@ class BaseGAN(BaseEstimator):
                 vars(self).update(before)
             raise
 
-    def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True):
+    def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True, streamed=False):
         """Check X and the parameters, choose the networks, and return X as rows.
 
         Parameters
@@ -143,11 +147,19 @@ class BaseGAN(BaseEstimator):
             Number of the discriminator's logits.
         batch_norm : bool
             Whether the discriminator may normalise over the batch.
+        streamed : bool
+            Whether X is a chunk of ``partial_fit``.
         """
         resolve_device(self.device)
         check_callbacks(self.callbacks or ())
+        if streamed and self.checkpoint is not None:
+            raise ValueError(
+                f"partial_fit writes no checkpoint, but checkpoint={self.checkpoint!r};"
+                " set checkpoint=None, and save the estimator itself between chunks: "
+                "it goes on from there exactly."
+            )
         # A continuation must match what the last fit saw.
-        continued = self.warm_start and hasattr(self, "generator_")
+        continued = (self.warm_start or streamed) and hasattr(self, "generator_")
         X = check_images(self, X, reset=not continued)
         architecture = choose_architecture(self, n_outputs, batch_norm)
         if continued:
@@ -162,7 +174,8 @@ class BaseGAN(BaseEstimator):
         """Forget the networks of the last fit, so that the next is no continuation."""
         self.history_, self.n_iter_ = [], 0
         self._training_state = None
-        vars(self).pop("generator_", None)
+        for name in ("generator_", "_stream_seed"):
+            vars(self).pop(name, None)
 
     def _fit_gan(
         self,
@@ -173,6 +186,8 @@ class BaseGAN(BaseEstimator):
         generator_loss,
         random_state=None,
         number=0,
+        streamed=False,
+        n_remembered=0,
         **options,
     ):
         """Train both networks on rows X of ``_prepare_fit``: the one training path.
@@ -188,14 +203,18 @@ class BaseGAN(BaseEstimator):
             For methods that train more than once; None takes the estimator's.
         number : int
             Of this training among those of the fit.
+        streamed : bool
+            Whether X is a chunk of ``partial_fit``: one epoch, which an error undoes.
+        n_remembered : int
+            So many rows at the end are of earlier chunks.
         **options
             Other parameters of the engine that the method needs.
         """
         device = resolve_device(self.device)
-        rng = check_random_state(random_state or self.random_state)
-        seed = rng.randint(np.iinfo(np.int32).max)
+        seed = self._draw_seed(random_state or self.random_state, streamed)
         net = self._build_net(
             device,
+            max_epochs=1 if streamed else self.max_epochs,
             discriminator_loss=discriminator_loss,
             generator_loss=generator_loss,
             checkpoint=open_checkpoint(self, X, y, seed, number),
@@ -208,34 +227,28 @@ class BaseGAN(BaseEstimator):
                 self._load_training_state(net)
             rows = as_tensor(X).to(device)
             y = None if y is None else as_tensor(y).to(device)
+            own = rows[: len(rows) - n_remembered]
             try:
-                if self.max_epochs > 0:
+                if net.max_epochs > 0:
                     net.train(rows, y)
             except (KeyboardInterrupt, OSError, TrainingDivergedError) as error:
-                self._keep(net, rows)
+                if not streamed:
+                    self._keep(net, own)
                 if not isinstance(error, TrainingDivergedError):
                     raise
                 message = self._divergence_message(error, net.autocast)
                 raise TrainingDivergedError(message, error.losses) from None
-            self._keep(net, rows)
+            self._keep(net, own, streamed)
         return self
 
-    def _augmentation(self, name):
-        """Return the augmentation that the parameter ``name`` describes, a function."""
-        value = getattr(self, name)
-        if callable(value):
-            return value
-        flat = self.image_shape_ is None
-        if isinstance(value, str) and value == "auto":
-            return compose(self._auto_augment[name]["flat" if flat else "images"])
-        names = [value] if isinstance(value, str) else list(value or ())
-        if flat and set(names) - {"noise"}:
-            raise ValueError(
-                f"{name}={value!r} is for images, but X is flat; set "
-                "image_shape=(h, w, c) if its rows are flattened images, else "
-                f"{name}=None."
-            )
-        return compose(names)
+    def _draw_seed(self, random_state, streamed):
+        """Return the seed of a training; that of a stream is drawn once."""
+        if streamed and hasattr(self, "_stream_seed"):
+            return self._stream_seed
+        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+        if streamed:
+            self._stream_seed = seed
+        return seed
 
     def _build_net(self, device, **options):
         """Return the engine, not yet initialised."""
@@ -248,13 +261,12 @@ class BaseGAN(BaseEstimator):
             discriminator=discriminator,
             to_batch=self._make_to_batch(device),
             latent_dim=self._architecture["latent_dim"],
-            augment=self._augmentation("augment"),
+            augment=choose_augmentation(self, "augment"),
             n_critic=self.n_critic,
             ema_decay=self.ema_decay,
             autocast=self.precision == "bfloat16"
             or (self.precision == "auto" and not small and has_native_bfloat16(device)),
             lr=self.learning_rate,
-            max_epochs=self.max_epochs,
             batch_size=self.batch_size,
             callbacks=[*(self.callbacks or ()), *progress],
             device=device,
@@ -262,15 +274,18 @@ class BaseGAN(BaseEstimator):
             **options,
         )
 
-    def _keep(self, net, rows):
+    def _keep(self, net, rows, streamed=False):
         """Take over from the engine what outlives it: networks, history, state."""
         self.history_ = [*self.history_, *net.history_rows(self.n_iter_)]
         self.n_iter_ = len(self.history_)
-        state = net.training_state() if self.warm_start else None
+        state = net.training_state() if self.warm_start or streamed else None
         self._training_state = to_numpy(state)
-        self.discriminator_ = net.settled_discriminator(rows)
+        before = vars(self) if streamed else {}
+        self.discriminator_ = net.settled_discriminator(
+            rows, before.get("discriminator_")
+        )
         # Last: with it, all is new; see _unchanged_on_error.
-        self.generator_ = net.averaged_generator()
+        self.generator_ = net.averaged_generator(before.get("generator_"))
 
     def _load_training_state(self, net):
         """Let a new engine go on from the last fit."""

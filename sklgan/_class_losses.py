@@ -3,9 +3,13 @@
 Pairs ``d_*`` and ``g_*`` as the engine calls them, made of the terms in ``losses``.
 """
 
+from functools import partial
+
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from sklgan._tensors import as_tensor
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
     conditional_entropy,
@@ -35,12 +39,14 @@ def d_semi_supervised(
 ):
     """Return the loss of a discriminator with K logits; see the classifier's notes.
 
-    The first ``len(y)`` real rows are labelled, the others count as unlabelled.
+    The first ``len(y)`` real rows are labelled, the others count as unlabelled. A
+    stream may begin without labels; their losses are then left out.
     """
     labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
     logits = discriminator(real)[1].float()
-    value = cross_entropy(logits[labeled], y, weight=class_weight)
-    value = value + entropy_weight * conditional_entropy(logits[unlabeled])
+    value = entropy_weight * conditional_entropy(logits[unlabeled])
+    if len(y) > 0:
+        value = cross_entropy(logits[labeled], y, weight=class_weight) + value
     value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
     if adversarial_weight > 0:
         d_loss, _ = ADVERSARIAL_LOSSES[loss]
@@ -52,8 +58,10 @@ def d_semi_supervised(
             targets = averaged(real[unlabeled])[1].float().softmax(dim=1)
         strong = discriminator(strong_augment(real))[1].float()
         consistency = soft_cross_entropy(strong[unlabeled], targets)
-        told = cross_entropy(strong[labeled], y, weight=class_weight)
-        value = value + consistency_weight * (consistency + told)
+        if len(y) > 0:
+            told = cross_entropy(strong[labeled], y, weight=class_weight)
+            consistency = consistency + told
+        value = value + consistency_weight * consistency
     return value
 
 
@@ -64,6 +72,42 @@ def g_semi_supervised(discriminator, real, fake, *, loss):
     # In one batch: normalised apart, both would have the same means whatever they are.
     features = discriminator(torch.cat([real.detach(), fake]))[0][-1].float()
     return g_feature_matching(features[: len(real)], features[len(real) :])
+
+
+def bind_semi_supervised(gan, factors, counts, strong_augment, device):
+    """Return both losses of the classifier with all but their batches bound.
+
+    Parameters
+    ----------
+    gan : SemiSupervisedGANClassifier
+        Its parameters are the weights.
+    factors, counts : ndarray of shape (n_classes,)
+        Factor of each class in the cross-entropy, and its labelled rows so far. Where
+        a class has none, each counts as one more: it is rare, not impossible.
+    strong_augment : callable
+        For the consistency loss.
+    device : torch.device
+        Of the batches.
+
+    Returns
+    -------
+    d_loss, g_loss : callable
+        As the engine calls them; None for the second if nothing is generated.
+    """
+    prior = np.maximum(factors * (counts + (counts == 0).any()), 1e-8)
+    d_loss = partial(
+        d_semi_supervised,
+        loss=gan.loss.replace("feature_matching", "nonsaturating"),
+        class_weight=as_tensor(factors.astype(np.float32)).to(device),
+        adversarial_weight=gan.adversarial_weight,
+        consistency_weight=gan.consistency_weight,
+        entropy_weight=gan.entropy_weight,
+        balance_weight=gan.balance_weight,
+        prior=as_tensor((prior / prior.sum()).astype(np.float32)).to(device),
+        strong_augment=strong_augment,
+    )
+    g_loss = partial(g_semi_supervised, loss=gan.loss)
+    return d_loss, g_loss if gan.adversarial_weight > 0 else None
 
 
 def d_categorical(

@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state, gen_batches
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklgan._architecture import choose_augmentation
 from sklgan._base import BaseGAN
 from sklgan._class_losses import d_categorical, g_categorical
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
@@ -126,7 +127,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
     Attributes
     ----------
     labels_ : ndarray of shape (n_samples,)
-        Cluster of each row of ``fit``, from 0 to ``n_clusters - 1``.
+        Cluster of each row of ``fit`` or of the last chunk, from 0 to
+        ``n_clusters - 1``.
 
     objective_ : float
         The discriminator's loss on X without the generator's part, in nats; smaller is
@@ -292,6 +294,35 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             self._fit_best(rows)
         return self
 
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go on training with a chunk of a stream: one pass over it.
+
+        As :meth:`DCGANFeatureExtractor.partial_fit`; ``n_init`` does not matter.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            At least 2 rows of what ``fit`` takes.
+        y : Ignored
+            There for the sake of pipelines.
+
+        Returns
+        -------
+        self : CategoricalGANClusterer
+            The estimator, trained an epoch more, with ``labels_`` and ``objective_`` of
+            the chunk; after an error it is as it was.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss or a weight becomes NaN or infinite.
+        """
+        with self._unchanged_on_error():
+            rows = self._prepare_fit(X, n_outputs=self.n_clusters, streamed=True)
+            self._fit_once(rows, streamed=True)
+        return self
+
     def _fit_best(self, rows):
         """Train ``n_init`` times and keep the best; what diverged is passed over."""
         rng, best, failure = check_random_state(self.random_state), None, None
@@ -302,7 +333,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             if not continued:
                 self._begin_anew()
             try:
-                self._fit_once(rows, rng, number)
+                self._fit_once(rows, random_state=rng, number=number)
             except TrainingDivergedError as error:
                 failure = error
             except BaseException:
@@ -322,9 +353,9 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
                 stacklevel=3,
             )
 
-    def _fit_once(self, rows, rng, number):
+    def _fit_once(self, rows, **options):
         """Train the networks, cluster the rows, and say how well that went."""
-        augment = self._augmentation("strong_augment")
+        augment = choose_augmentation(self, "strong_augment")
         remembered = torch.full((self.n_clusters,), 1 / self.n_clusters)
         remembered = remembered.to(resolve_device(self.device))
         self._fit_gan(
@@ -340,8 +371,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             generator_loss=g_categorical if self.adversarial_weight > 0 else None,
             average_discriminator=True,
             loss_state={"remembered": remembered},
-            random_state=rng,
-            number=number,
+            **options,
         )
         self.objective_ = self._objective(rows, augment)
         self.labels_ = self._logits_of_rows(rows).argmax(axis=1)

@@ -270,14 +270,52 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
             If a loss or a weight becomes NaN or infinite; the estimator then has the
             weights of the last good epoch.
         """
+        return self._train(X)
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y=None):
+        """Go on training with a chunk of a stream: one pass over it.
+
+        A sequence of calls trains as the epochs of one ``fit`` do: the optimiser, the
+        averages and the random numbers go on, also in a copy of the estimator, whose
+        file is larger for it. ``max_epochs`` does not matter. The first call decides
+        ``data_range_`` and ``image_shape_``, or the scale of flat X. After a ``fit``
+        it is its networks that go on, with its optimiser's state after ``warm_start``.
+
+        Batch normalisation has the statistics of the chunk, those of earlier ones
+        included if it has fewer than 1,000 rows: let a chunk hold what the stream
+        holds, several hundred rows where there are as many.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            At least 2 rows of what ``fit`` takes.
+        y : Ignored
+            There for the sake of pipelines.
+
+        Returns
+        -------
+        self : DCGANFeatureExtractor
+            The estimator, trained an epoch more; after an error it is as it was.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss or a weight becomes NaN or infinite.
+        """
+        return self._train(X, streamed=True)
+
+    def _train(self, X, streamed=False):
+        """Train the networks on X, or on a chunk of it."""
         weight = self.gradient_penalty
         if weight == "auto":
             weight = _PENALTY_WEIGHTS.get(self.loss, 0.0)
         with self._unchanged_on_error():
-            X = self._prepare_fit(X, batch_norm=weight == 0)
+            X = self._prepare_fit(X, batch_norm=weight == 0, streamed=streamed)
             self._choose_features()
             self._fit_gan(
                 X,
+                streamed=streamed,
                 discriminator_loss=partial(
                     discriminator_loss, loss=self.loss, penalty_weight=weight
                 ),

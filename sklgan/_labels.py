@@ -8,7 +8,9 @@ from sklearn.utils import column_or_1d, compute_class_weight
 UNLABELED = -1
 
 
-def find_labels(y, caller, *, allow_strings=False, remedy="Label some rows."):
+def find_labels(
+    y, caller, *, allow_strings=False, required=True, remedy="Label some rows."
+):
     """Return y as an array, and the rows that are labelled.
 
     Parameters
@@ -19,6 +21,8 @@ def find_labels(y, caller, *, allow_strings=False, remedy="Label some rows."):
         Who asks, for messages.
     allow_strings : bool, default=False
         Whether y may be of string dtype, hence without unlabelled rows.
+    required : bool, default=True
+        Whether there has to be a label.
     remedy : str, default="Label some rows."
         What to do when there are no labels, for the message.
 
@@ -27,7 +31,7 @@ def find_labels(y, caller, *, allow_strings=False, remedy="Label some rows."):
     y : ndarray of shape (n_samples,)
         Numbers; or objects, which are strings and the integer -1.
     rows : ndarray of shape (n_labeled,)
-        Indices of the labelled rows, in order, at least one.
+        Indices of the labelled rows, in order, at least one where it is required.
 
     Raises
     ------
@@ -49,7 +53,7 @@ def find_labels(y, caller, *, allow_strings=False, remedy="Label some rows."):
     if y.dtype != object:
         _check_numbers(y, caller)
     rows = np.flatnonzero(y != UNLABELED)
-    if len(rows) == 0:
+    if required and len(rows) == 0:
         raise ValueError(
             f"{caller} was given y without labels: all {len(y)} values are -1. {remedy}"
         )
@@ -124,23 +128,27 @@ def encode_labels(y, caller, remedy):
     return classes, codes
 
 
-def class_factors(class_weight, classes, codes):
+def class_factors(class_weight, classes, counts):
     """Return the factor of each class, (n_classes,), float64.
 
     Parameters
     ----------
     class_weight : dict, "balanced" or None
         As scikit-learn's classifiers take it.
-    classes, codes : ndarray
+    classes : ndarray of shape (n_classes,)
         As ``encode_labels`` returns them.
+    counts : ndarray of shape (n_classes,)
+        Labelled rows of each class. Where one has none, each counts as one more: a
+        class that has not come yet is rare, not impossible.
 
     Raises
     ------
     ValueError
         If a factor is not finite and above 0.
     """
+    counts = counts + (counts == 0).any()
     factors = compute_class_weight(
-        class_weight, classes=classes, y=classes[codes[codes >= 0]]
+        class_weight, classes=classes, y=np.repeat(classes, counts)
     )
     bad = np.flatnonzero(~((factors > 0) & np.isfinite(factors)))
     if len(bad) > 0:

@@ -1,6 +1,5 @@
 """SemiSupervisedGANClassifier: a discriminator that tells classes as well."""
 
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -9,10 +8,12 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from sklgan._architecture import choose_augmentation
 from sklgan._base import BaseGAN
-from sklgan._class_losses import d_semi_supervised, g_semi_supervised
+from sklgan._class_losses import bind_semi_supervised
 from sklgan._labels import check_same_classes, class_factors, encode_labels
-from sklgan._tensors import as_tensor, resolve_device
+from sklgan._streams import choose_classes, encode_chunk, remember, with_remembered
+from sklgan._tensors import resolve_device
 from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
 from sklgan.model_selection._scorer import LabeledClassifierMixin
@@ -132,10 +133,11 @@ default="feature_matching"
         The classes, without -1.
 
     transduction_ : ndarray of shape (n_samples,)
-        The classes of the rows of ``fit``: as given, or as predicted where unlabelled.
+        The classes of the rows of ``fit``, or of the last chunk: as given, or as
+        predicted where unlabelled.
 
     n_labeled_ : int
-        Number of labelled rows.
+        Number of labelled rows, those of all chunks together.
 
     generator_ : torch.nn.Module
         The generator with averaged weights, in evaluation mode.
@@ -309,40 +311,92 @@ default="feature_matching"
             rows = self._prepare_fit(X, n_outputs=len(classes))
             check_consistent_length(rows, codes)
             check_same_classes(self, classes)
-            d_loss = self._discriminator_loss(classes, codes)
-            g_loss = partial(g_semi_supervised, loss=self.loss)
-            labeled = codes >= 0
-            self.classes_, self.n_labeled_ = classes, int(labeled.sum())
-            vars(self).pop("transduction_", None)
-            self._fit_gan(
-                rows,
-                codes,
-                discriminator_loss=d_loss,
-                generator_loss=g_loss if self.adversarial_weight > 0 else None,
-                average_discriminator=True,
-                iterator_train=LabeledBatches,
-                iterator_train__labeled_batch_size=self.labeled_batch_size,
-            )
-            codes[~labeled] = self._logits_of_rows(rows[~labeled]).argmax(axis=1)
-            self.transduction_ = classes[codes]
+            self._memory = None
+            self._train(rows, codes, classes, np.bincount(codes[codes >= 0]))
+            if self.warm_start:
+                self._remember(rows, codes)
         return self
 
-    def _discriminator_loss(self, classes, codes):
-        """Return the discriminator's loss with all but its batches bound."""
-        factors = class_factors(self.class_weight, classes, codes)
-        prior = np.maximum(factors * np.bincount(codes[codes >= 0]), 1e-8)
-        device = resolve_device(self.device)
-        return partial(
-            d_semi_supervised,
-            loss=self.loss.replace("feature_matching", "nonsaturating"),
-            class_weight=as_tensor(factors.astype(np.float32)).to(device),
-            adversarial_weight=self.adversarial_weight,
-            consistency_weight=self.consistency_weight,
-            entropy_weight=self.entropy_weight,
-            balance_weight=self.balance_weight,
-            prior=as_tensor((prior / prior.sum()).astype(np.float32)).to(device),
-            strong_augment=self._augmentation("strong_augment"),
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None):
+        """Go on training with a chunk of a stream: one pass over it.
+
+        As :meth:`DCGANFeatureExtractor.partial_fit`. A chunk may lack classes, or all
+        labels: labelled rows are remembered, up to 10,000 in all with an equal share
+        for each class, drawn evenly from all that came; with many more labels than
+        that, the chunk's own count besides. They stand in the estimator's file, as do
+        those of a ``fit`` with ``warm_start``; any other ``fit`` keeps none. As long
+        as a class has not come yet it is taken for rare.
+
+        Parameters
+        ----------
+        X : array-like or sequence of paths or of PIL images
+            At least 2 rows of what ``fit`` takes.
+        y : array-like of shape (n_samples,)
+            Classes, and -1 for rows without, as for ``fit``.
+        classes : array-like of shape (n_classes,), default=None
+            All classes that may ever come; needed at the first call, unless ``fit`` has
+            been called. -1 is passed by.
+
+        Returns
+        -------
+        self : SemiSupervisedGANClassifier
+            The estimator, trained an epoch more, with ``transduction_`` of the chunk;
+            after an error it is as it was.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If a loss or a weight becomes NaN or infinite.
+        """
+        with self._unchanged_on_error():
+            classes = choose_classes(self, classes)
+            codes = encode_chunk(y, classes, type(self).__name__)
+            rows = self._prepare_fit(X, n_outputs=len(classes), streamed=True)
+            check_consistent_length(rows, codes)
+            counts = np.bincount(codes[codes >= 0], minlength=len(classes))
+            if hasattr(self, "generator_"):
+                counts = counts + self._label_counts
+            else:
+                self._memory = None
+            self._train(rows, codes, classes, counts, streamed=True)
+            self._remember(rows, codes)
+        return self
+
+    def _train(self, rows, codes, classes, counts, streamed=False):
+        """Train on rows and what is remembered; counts are of all labels so far."""
+        d_loss, g_loss = bind_semi_supervised(
+            self,
+            class_factors(self.class_weight, classes, counts),
+            counts,
+            choose_augmentation(self, "strong_augment"),
+            resolve_device(self.device),
         )
+        self._label_counts = counts
+        self.classes_, self.n_labeled_ = classes, int(counts.sum())
+        vars(self).pop("transduction_", None)
+        all_rows, all_codes = with_remembered(self._memory, rows, codes)
+        n_remembered = len(all_codes) - len(codes)
+        self._fit_gan(
+            all_rows,
+            all_codes,
+            discriminator_loss=d_loss,
+            generator_loss=g_loss,
+            average_discriminator=True,
+            iterator_train=LabeledBatches,
+            iterator_train__labeled_batch_size=self.labeled_batch_size,
+            iterator_train__n_remembered=n_remembered,
+            n_remembered=n_remembered,
+            streamed=streamed,
+        )
+        codes, unlabeled = codes.copy(), np.flatnonzero(codes < 0)
+        codes[unlabeled] = self._logits_of_rows(rows[unlabeled]).argmax(axis=1)
+        self.transduction_ = classes[codes]
+
+    def _remember(self, rows, codes):
+        """Keep labelled rows for the chunks to come."""
+        seed = self._draw_seed(self.random_state, streamed=True), self.n_iter_
+        self._memory = remember(self._memory, rows, codes, len(self.classes_), seed)
 
     def decision_function(self, X):
         """Return the logits of X.

@@ -16,6 +16,7 @@ PARTS = {
     "_inference",
     "_labels",
     "_newton",
+    "_streams",
     "_tensors",
     "_training",
     "augment",
@@ -38,10 +39,11 @@ EVERYTHING = {*PARTS, "_images", "datasets", "_base", *ESTIMATORS, *TOOLS}
 # Module -> the modules of ours that it may import. A folder counts as one module.
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
-    "_architecture": {"networks"},
-    "_class_losses": {"losses"},
+    "_architecture": {"augment", "networks"},
+    "_class_losses": {"_tensors", "losses"},
     "_images": {"_decoding"},
     "_inference": {"_tensors"},
+    "_streams": {"_labels"},
     "_training": {"_tensors"},
     "model_selection": {"_labels"},
     "datasets": {"_decoding", "_images"},

@@ -23,14 +23,29 @@ def move_average(averaged, module, n_updates, decay):
 
 
 @torch.no_grad()
-def gather_batch_norm(module, batches):
+def gather_batch_norm(module, batches, before=None, weight=1.0):
     """Set the running statistics of batch normalisation to their mean over batches.
 
     The statistics left by training belong to weights that have since moved, or to
     weights that are an average (see Newmu/dcgan_code, which recomputes them too).
-    Returns the module, in evaluation mode.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Its statistics are set in place.
+    batches : iterable of Tensor
+        What it takes.
+    before : torch.nn.Module, default=None
+        The same network as it was a few steps ago.
+    weight : float, default=1.0
+        Of the batches, against the statistics of ``before``.
+
+    Returns
+    -------
+    torch.nn.Module
+        The module itself, in evaluation mode.
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    layers = _batch_norm_layers(module)
     if not layers:
         return module.eval()
     momenta = [layer.momentum for layer in layers]
@@ -42,4 +57,15 @@ def gather_batch_norm(module, batches):
         module(batch)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
+    if before is not None:
+        for layer, old in zip(layers, _batch_norm_layers(before), strict=True):
+            for name in ("running_mean", "running_var"):
+                statistic = getattr(layer, name)
+                kept = getattr(old, name).to(statistic.device)
+                statistic.copy_(torch.lerp(kept, statistic, weight))
     return module.eval()
+
+
+def _batch_norm_layers(module):
+    """Return the layers of a module that normalise over the batch."""
+    return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]

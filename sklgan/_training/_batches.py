@@ -28,7 +28,7 @@ class InMemoryBatches:
 
     def __iter__(self):
         """Yield (rows, y) with y None where there are no labels."""
-        order = torch.randperm(len(self.rows), device=self.rows.device)
+        order = torch.randperm(self.boundaries[-1], device=self.rows.device)
         for start, stop in zip(self.boundaries, self.boundaries[1:], strict=False):
             chosen = order[start:stop]
             yield self.rows[chosen], None if self.y is None else self.y[chosen]
@@ -43,20 +43,28 @@ class LabeledBatches(InMemoryBatches):
     Parameters
     ----------
     dataset : skorch.dataset.Dataset
-        ``X`` (n, d) and ``y`` (n,): classes 0 to k - 1, each there, or -1 for none.
+        ``X`` (n, d) and ``y`` (n,): classes from 0 on, or -1 for none. Without any
+        label the batches are those of :class:`InMemoryBatches`, and their y is empty.
     batch_size : int
         At most so many rows that need no label.
     labeled_batch_size : int
         Labelled rows besides.
+    n_remembered : int, default=0
+        So many rows at the end are there for their labels only: the pass leaves them
+        out.
     """
 
-    def __init__(self, dataset, batch_size, labeled_batch_size):
+    def __init__(self, dataset, batch_size, labeled_batch_size, n_remembered=0):
         super().__init__(dataset, batch_size)
-        self.labeled_batch_size = labeled_batch_size
+        n_rows = len(self.rows) - n_remembered
+        self.boundaries = equal_batches(n_rows, batch_size)
         counts = torch.bincount(self.y[self.y >= 0])
+        n_labeled = int(counts.sum())
+        self.labeled_batch_size = labeled_batch_size if n_labeled else 0
         # The rows of class c are members[first[c]] and the counts[c] - 1 after it.
-        self.members = self.y.argsort(stable=True)[-int(counts.sum()) :]
+        self.members = self.y.argsort(stable=True)[len(self.y) - n_labeled :]
         self.counts, self.first = counts, counts.cumsum(0) - counts
+        self.classes = counts.nonzero()[:, 0]
 
     def __iter__(self):
         """Yield (rows, y), with y the classes of the first ``len(y)`` rows."""
@@ -67,7 +75,9 @@ class LabeledBatches(InMemoryBatches):
     def _draw_labeled(self):
         """Draw rows and their classes; if classes are many, each batch has others."""
         device, n = self.rows.device, self.labeled_batch_size
-        order = torch.randperm(len(self.counts), device=device)
+        if n == 0:
+            return self.rows[:0], self.y[:0]
+        order = self.classes[torch.randperm(len(self.classes), device=device)]
         y = order.repeat(n // len(order) + 1)[:n]
         counts = self.counts[y]
         # Rounding could make the product the count itself.

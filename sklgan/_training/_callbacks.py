@@ -3,8 +3,6 @@
 from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
-from sklgan._training._batches import equal_batches
-
 
 def check_callbacks(callbacks):
     """Raise TypeError where a list holds something else than skorch callbacks."""
@@ -42,7 +40,7 @@ class EpochProgress(Callback):
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Learn the number of batches when the first epoch begins."""
-        n_batches = len(equal_batches(len(dataset_train), net.batch_size)) - 1
+        n_batches = len(net.get_iterator(dataset_train, training=True))
         self.bar_.total = n_batches * (net.max_epochs - len(net.past_rows_))
 
     def on_batch_end(self, net, **kwargs):

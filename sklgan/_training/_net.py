@@ -21,6 +21,10 @@ from sklgan._training._errors import TrainingDivergedError
 # Means and variances over this many images are exact to well under a per cent.
 _STATISTICS_ROWS = 10_000
 
+# Where a stream comes in small chunks, so many of its rows count, and so many batches
+# of generated images: a few steps of training, in which weights hardly move.
+_STREAM_ROWS, _GENERATED_BATCHES, _FEWEST_BATCHES = 1_000, 50, 8
+
 _CHECKPOINT = ("checkpoint", EpochCheckpoint)
 
 
@@ -261,8 +265,12 @@ class AdversarialNet(NeuralNet):
         """Draw latent vectors (n_rows, latent_dim) from N(0, 1), on the device."""
         return torch.randn(n_rows, self.latent_dim, device=self.device)
 
-    def settled_discriminator(self, rows):
-        """Return the discriminator, its BatchNorm statistics those of the rows."""
+    def settled_discriminator(self, rows, before=None):
+        """Return the discriminator, its BatchNorm statistics those of the rows.
+
+        Where they are few, those of ``before``, the discriminator that a stream has
+        led to so far, count as well.
+        """
         order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
         bounds = equal_batches(len(order), self.batch_size)
         batches = (
@@ -270,18 +278,27 @@ class AdversarialNet(NeuralNet):
             for start, stop in zip(bounds, bounds[1:], strict=False)
         )
         name = self.module_names[-1] if self.average_discriminator else "discriminator_"
-        return gather_batch_norm(getattr(self, name), batches)
+        weight = min(1.0, len(rows) / _STREAM_ROWS)
+        return gather_batch_norm(getattr(self, name), batches, before, weight)
 
-    def averaged_generator(self):
-        """Return the generator with averaged weights, BatchNorm statistics to match."""
+    def averaged_generator(self, before=None):
+        """Return the generator with averaged weights, BatchNorm statistics to match.
+
+        After a few steps from ``before`` its statistics are only moved by as much.
+        """
         if not self.ema_decay:
             self.ema_generator_.load_state_dict(self.generator_.state_dict())
         # Such as the vectors of spectral norms; BatchNorm's are gathered anew below.
         buffers = self.ema_generator_.buffers(), self.generator_.buffers()
         for averaged, last in zip(*buffers, strict=True):
             averaged.copy_(last)
-        batches = (self.draw_latent(128) for _ in range(50))
-        return gather_batch_norm(self.ema_generator_, batches)
+        n_batches = _GENERATED_BATCHES
+        if before is not None:
+            n_steps = sum(len(epoch["batches"]) for epoch in self.history)
+            n_batches = min(n_batches, max(_FEWEST_BATCHES, n_steps))
+        batches = (self.draw_latent(128) for _ in range(n_batches))
+        weight = n_batches / _GENERATED_BATCHES
+        return gather_batch_norm(self.ema_generator_, batches, before, weight)
 
     def history_rows(self, n_before):
         """Return a dict for each whole epoch, counted on from ``n_before``."""

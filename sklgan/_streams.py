@@ -1,0 +1,125 @@
+"""What a classifier remembers of a stream: its classes and its labelled rows."""
+
+import numpy as np
+
+from sklgan._labels import UNLABELED, find_labels
+
+# Few labels are kept all; of many, an equal share for each class, as the batches hold
+# as many rows of each.
+MOST_ROWS = 10_000
+
+
+def choose_classes(classifier, classes):
+    """Return the classes of a stream, sorted, without -1.
+
+    Parameters
+    ----------
+    classifier : estimator instance
+        Fitted or not; after the first call its ``classes_`` are the classes.
+    classes : array-like of shape (n_classes,) or None
+        The parameter of ``partial_fit``.
+
+    Raises
+    ------
+    ValueError
+        If they are missing at the first call, or others later.
+    """
+    known = getattr(classifier, "classes_", None)
+    if classes is None:
+        if known is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        return known
+    found = np.asarray(classes)
+    found, labeled = find_labels(
+        classes,
+        "classes of partial_fit",
+        allow_strings=True,
+        remedy="Name at least one class.",
+    )
+    found = np.unique(found[labeled])
+    if known is not None and not np.array_equal(found, known):
+        raise ValueError(
+            f"`classes={classes!r}` is not the same as on last call to partial_fit, "
+            f"was: {known!r}"
+        )
+    return found
+
+
+def encode_chunk(y, classes, caller):
+    """Return each row's class as its position in ``classes``, -1 for none; int64.
+
+    Raises
+    ------
+    ValueError
+        If y holds another class, or something that is none.
+    """
+    y, rows = find_labels(y, caller, required=False)
+    found, inverse = np.unique(y[rows], return_inverse=True)
+    positions = {value: k for k, value in enumerate(classes.tolist())}
+    unknown = [value for value in found.tolist() if value not in positions]
+    if unknown:
+        raise ValueError(
+            f"The target label(s) {unknown} in y do not exist in the initial classes "
+            f"{classes.tolist()}."
+        )
+    codes = np.full(len(y), UNLABELED, dtype=np.int64)
+    places = [positions[value] for value in found.tolist()]
+    codes[rows] = np.array(places, dtype=np.int64)[inverse]
+    return codes
+
+
+def with_remembered(memory, rows, codes):
+    """Return rows and codes of a chunk with the remembered ones after them.
+
+    Parameters
+    ----------
+    memory : dict or None
+        What :func:`remember` returned last.
+    rows : ndarray of shape (n_samples, n_features)
+        The chunk.
+    codes : ndarray of shape (n_samples,)
+        Their classes, -1 for none.
+    """
+    if memory is None or len(memory["codes"]) == 0:
+        return rows, codes
+    return (
+        np.concatenate([rows, memory["rows"]]),
+        np.concatenate([codes, memory["codes"]]),
+    )
+
+
+def remember(memory, rows, codes, n_classes, seed):
+    """Return the memory with the labelled rows of a chunk added.
+
+    Each labelled row of the stream draws a number when it comes; of each class those
+    with the smallest stay, so that what stays is drawn evenly from all that came.
+
+    Parameters
+    ----------
+    memory : dict or None
+        What this function returned last: ``rows``, ``codes`` and the numbers ``keys``.
+        It is left as it is.
+    rows, codes
+        As for :func:`with_remembered`.
+    n_classes : int
+        Of which each may have as many rows.
+    seed : sequence of int
+        Decides the numbers; another one for each chunk.
+
+    Returns
+    -------
+    dict of ndarray
+        The new memory.
+    """
+    labeled = np.flatnonzero(codes >= 0)
+    keys = np.random.default_rng(seed).random(len(labeled))
+    rows, codes = rows[labeled], codes[labeled]
+    if memory is not None:
+        rows = np.concatenate([memory["rows"], rows])
+        codes = np.concatenate([memory["codes"], codes])
+        keys = np.concatenate([memory["keys"], keys])
+    share = max(1, MOST_ROWS // n_classes)
+    order = np.lexsort([keys, codes])
+    starts = np.searchsorted(codes[order], codes[order])
+    stay = np.sort(order[np.arange(len(order)) - starts < share])
+    return {"rows": rows[stay], "codes": codes[stay], "keys": keys[stay]}
