@@ -25,6 +25,8 @@ from sklgan._architecture import (
 from sklgan._checkpoint import open_checkpoint
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
+from sklgan._namespaces import empty_beside, like
+from sklgan._streams import draw_seed
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
@@ -211,7 +213,7 @@ class BaseGAN(BaseEstimator):
             Other parameters of the engine that the method needs.
         """
         device = resolve_device(self.device)
-        seed = self._draw_seed(random_state or self.random_state, streamed)
+        seed = draw_seed(self, random_state, streamed)
         net = self._build_net(
             device,
             max_epochs=1 if streamed else self.max_epochs,
@@ -240,15 +242,6 @@ class BaseGAN(BaseEstimator):
                 raise TrainingDivergedError(message, error.losses) from None
             self._keep(net, own, streamed)
         return self
-
-    def _draw_seed(self, random_state, streamed):
-        """Return the seed of a training; that of a stream is drawn once."""
-        if streamed and hasattr(self, "_stream_seed"):
-            return self._stream_seed
-        seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-        if streamed:
-            self._stream_seed = seed
-        return seed
 
     def _build_net(self, device, **options):
         """Return the engine, not yet initialised."""
@@ -379,29 +372,30 @@ class BaseGAN(BaseEstimator):
             The realness logit: larger is more real; 0 is undecided under the
             ``"nonsaturating"`` loss.
         """
-        return realness(torch.from_numpy(self._logits(X))).numpy()
+        return like(realness(self._logits(X)), X)
 
     def _logits(self, X):
-        """Return the discriminator's logits of X, (n_samples, n_outputs), float32."""
+        """Return the discriminator's logits of X, a tensor (n_samples, n_outputs)."""
         check_is_fitted(self)
         return self._logits_of_rows(check_images(self, X, reset=False))
 
     def _logits_of_rows(self, X):
         """Return the same of rows that ``check_images`` has returned."""
-        all_logits = np.empty((len(X), self._architecture["n_outputs"]), np.float32)
+        all_logits = empty_beside(X, len(X), self._architecture["n_outputs"])
 
         def write(rows, features, logits):
-            all_logits[rows] = logits.cpu().numpy()
+            all_logits[rows] = logits
 
         self._discriminate(X, write)
         return all_logits
 
     def _make_to_batch(self, device):
         """Return the function from stored rows to what the networks take."""
+        center, half_range = (as_tensor(part).to(device) for part in self._scale)
         return partial(
             to_batch,
-            center=as_tensor(self._center).to(device),
-            half_range=as_tensor(self._half_range).to(device),
+            center=center,
+            half_range=half_range,
             image_shape=self.image_shape_,
         )
 
@@ -416,14 +410,21 @@ class BaseGAN(BaseEstimator):
         """Whether the size of a batch would matter; users' networks are left alone."""
         return self._architecture["network"] == "mlp"
 
+    def __sklearn_tags__(self):
+        """Say that arrays of other namespaces and devices are taken and given back."""
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
     # State: NumPy arrays and plain values only ----------------------------------
 
     def __getstate__(self):
         """Return the state with networks as NumPy arrays, free of any device."""
         state = dict(super().__getstate__())
-        for name in ("generator_", "discriminator_"):
-            if name in state:
-                state[name] = to_numpy(dict(state[name].state_dict()))
+        for name, value in state.items():
+            is_module = isinstance(value, torch.nn.Module)
+            if is_module or torch.is_tensor(value):
+                state[name] = to_numpy(dict(value.state_dict()) if is_module else value)
         return state
 
     def __setstate__(self, state):

@@ -283,9 +283,12 @@ def _describe_array(array):
     """Return shape, dtype and checksum of an array."""
     digest = hashlib.sha256()
     for start in range(0, len(array), 1024):
-        digest.update(np.ascontiguousarray(array[start : start + 1024]).data)
+        block = array[start : start + 1024]
+        block = block.cpu().numpy() if torch.is_tensor(block) else block
+        digest.update(np.ascontiguousarray(block).data)
     shape = "x".join(map(str, array.shape))
-    return f"{shape} {array.dtype} with checksum {digest.hexdigest()[:16]}"
+    dtype = str(array.dtype).removeprefix("torch.")
+    return f"{shape} {dtype} with checksum {digest.hexdigest()[:16]}"
 
 
 def open_checkpoint(gan, X, y, seed, number):

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklgan._architecture import choose_augmentation
 from sklgan._base import BaseGAN
 from sklgan._class_losses import d_categorical, g_categorical
+from sklgan._namespaces import like
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
 from sklgan._training import TrainingDivergedError
 from sklgan.augment import AUGMENTATIONS
@@ -374,7 +375,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             **options,
         )
         self.objective_ = self._objective(rows, augment)
-        self.labels_ = self._logits_of_rows(rows).argmax(axis=1)
+        self.labels_ = like(self._logits_of_rows(rows).argmax(dim=1), rows)
 
     def _objective(self, rows, augment):
         """Return the discriminator's loss on rows, without the generator's part."""
@@ -409,7 +410,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         p : ndarray of shape (n_samples, n_clusters), float32
             Rows add up to 1.
         """
-        return torch.from_numpy(self._logits(X)).softmax(dim=1).numpy()
+        return like(self._logits(X).softmax(dim=1), X)
 
     def predict(self, X):
         """Return the most probable cluster.
@@ -424,7 +425,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         labels : ndarray of shape (n_samples,)
             From 0 to ``n_clusters - 1``.
         """
-        return self._logits(X).argmax(axis=1)
+        return like(self._logits(X).argmax(dim=1), X)
 
     def score_samples(self, X):
         """Return how sure the discriminator is of each sample: real ones more so.
@@ -440,5 +441,5 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             Minus the entropy of the prediction, in nats: from -log ``n_clusters``, as
             unsure as can be, to 0.
         """
-        log_p = torch.from_numpy(self._logits(X)).log_softmax(dim=1)
-        return (log_p.exp() * log_p).sum(dim=1).numpy()
+        log_p = self._logits(X).log_softmax(dim=1)
+        return like((log_p.exp() * log_p).sum(dim=1), X)

@@ -12,6 +12,7 @@ from torch.nn.functional import adaptive_max_pool2d, max_pool2d
 
 from sklgan._base import BaseGAN
 from sklgan._images import check_images
+from sklgan._namespaces import empty_beside, like
 from sklgan._tensors import torch_seed
 from sklgan.losses import ADVERSARIAL_LOSSES, discriminator_loss, generator_loss
 from sklgan.networks._build import network_builders
@@ -364,12 +365,12 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         Returns
         -------
         features : ndarray of shape (n_samples, n_features_out), float32
-            The only array of that size which is ever allocated.
+            The only array of that size which is ever allocated. Under scikit-learn's
+            array API dispatch, an array of the namespace and on the device of X.
         """
         check_is_fitted(self)
-        X = check_images(self, X, reset=False)
-        features_out = np.empty((len(X), self._n_features_out), dtype=np.float32)
-        out = torch.from_numpy(features_out)
+        images = check_images(self, X, reset=False)
+        out = empty_beside(images, len(images), self._n_features_out)
 
         def write(rows, features, logits):
             start = 0
@@ -379,8 +380,8 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
                 out[rows, start:stop].unflatten(1, shape).copy_(pooled)
                 start = stop
 
-        self._discriminate(X, write)
-        return features_out
+        self._discriminate(images, write)
+        return like(out, X)
 
     @property
     def _n_features_out(self):

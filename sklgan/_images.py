@@ -17,11 +17,13 @@ from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import validate_data
 
 from sklgan._decoding import decode_pictures, list_pictures
+from sklgan._namespaces import is_dispatched, moments, numpy_dtype, to_tensor
 
 _CHANNELS = (1, 3, 4)
 
 # The first is what all other dtypes are converted to.
 _CHECKS = {"dtype": [np.float32, np.uint8, np.float64], "order": "C"}
+_TENSOR_CHECKS = {"dtype": [torch.float32, torch.uint8, torch.float64]}
 
 # Values this far outside the range, as a fraction of its span, are worth a warning.
 _TOLERANCE = 0.05
@@ -50,7 +52,8 @@ def check_images(estimator, X, *, reset):
     Returns
     -------
     rows : ndarray of shape (n_samples, n_features), dtype uint8, float32 or float64
-        C-contiguous, and the memory of X itself where that needs no conversion.
+        C-contiguous, and the memory of X itself where that needs no conversion. A
+        tensor on its device, where X is one and array API dispatch is on.
 
     Raises
     ------
@@ -60,14 +63,15 @@ def check_images(estimator, X, *, reset):
         If X is sparse, a single path or image, or holds what is not a number.
     """
     X, ndim, image_shape = _as_rows(estimator, X, reset)
+    checks = _TENSOR_CHECKS if torch.is_tensor(X) else _CHECKS
     if not reset:
-        rows = validate_data(estimator, X, reset=False, **_CHECKS)
+        rows = validate_data(estimator, X, reset=False, **checks)
         if image_shape is not None:
             _warn_if_outside(rows, estimator.data_range_, _dtype_of(X, rows))
         return rows
     # The attributes of an earlier fit stay untouched until nothing can fail any more.
     rows = check_array(
-        X, ensure_min_samples=2, estimator=estimator, input_name="X", **_CHECKS
+        X, ensure_min_samples=2, estimator=estimator, input_name="X", **checks
     )
     dtype = _dtype_of(X, rows)
     data_range = None
@@ -76,13 +80,12 @@ def check_images(estimator, X, *, reset):
         data_range = _choose_range(estimator.data_range, rows)
         if not isinstance(estimator.data_range, str):
             _warn_if_outside(rows, data_range, dtype)
-    center, half_range = _learn_scale(rows, data_range)
+    scale = _learn_scale(rows, data_range)
     validate_data(estimator, X, reset=True, skip_check_array=True)
     estimator.image_shape_ = image_shape
     estimator.data_range_ = data_range
     estimator._input_layout = {"ndim": ndim, "dtype": dtype.name}
-    estimator._center = center
-    estimator._half_range = half_range
+    estimator._scale = scale
     return rows
 
 
@@ -94,7 +97,7 @@ def to_batch(rows, center, half_range, image_shape):
     rows : Tensor of shape (b, d)
         Some rows of what `check_images` returned, on any device.
     center, half_range : Tensor of shape () or (d,)
-        The fitted ``_center`` and ``_half_range``, on the same device.
+        The fitted ``_scale``, on the same device.
     image_shape : tuple of (h, w, c) or None
         The fitted ``image_shape_``.
 
@@ -139,8 +142,9 @@ def from_batch(estimator, batch):
         low, high = estimator.data_range_
         batch = batch.transpose(0, 2, 3, 1)
     X = np.array(batch, dtype=exact, order="C")
-    X *= estimator._half_range.astype(exact)
-    X += estimator._center.astype(exact)
+    center, half_range = estimator._scale
+    X *= half_range.astype(exact)
+    X += center.astype(exact)
     if dtype.kind == "b":
         X = X >= 0.5
     elif dtype.kind in "iu":
@@ -208,6 +212,11 @@ def _as_array(X):
             f"X is a {type(X).__name__}, which can be read only once. Pass list(X)."
         )
     if issparse(X) or hasattr(X, "columns"):
+        return X
+    if is_dispatched(X):
+        X = to_tensor(X).contiguous()
+        if X.is_complex():
+            raise ValueError(f"Complex data not supported: X has dtype {X.dtype}.")
         return X
     if hasattr(X, "detach"):  # a torch tensor, perhaps with gradients or on a GPU
         X = X.detach().cpu()
@@ -318,6 +327,8 @@ def _fitted_on_flat(estimator, found):
 
 def _dtype_of(X, rows):
     """Return the numeric dtype that the user's X had, else that of its checked rows."""
+    if torch.is_tensor(X):
+        return numpy_dtype(X)
     try:
         dtypes = getattr(X, "dtypes", None)
         dtype = X.dtype if dtypes is None else np.result_type(*dtypes)
@@ -338,11 +349,13 @@ def _check_n_values(estimator, rows, image_shape):
 
 def _learn_scale(rows, data_range):
     """Return the center and the half range that network values are counted in."""
-    dtype = np.float64 if rows.dtype == np.float64 else np.float32
+    dtype = np.float64 if numpy_dtype(rows) == np.float64 else np.float32
     if data_range is not None:
         low, high = data_range
         # Halved first: the span of a range of large floats may overflow.
         center, half_range = low / 2 + high / 2, high / 2 - low / 2
+    elif torch.is_tensor(rows):
+        center, half_range = moments(rows)
     else:
         scaler = StandardScaler()
         for batch in gen_batches(len(rows), _SCALER_BATCH):
@@ -355,7 +368,7 @@ def _choose_range(data_range, rows):
     """Return (low, high) as given, or the narrowest usual range that rows lie in."""
     if not (isinstance(data_range, str) and data_range == "auto"):
         return _check_data_range(data_range)
-    if rows.dtype == np.uint8:
+    if numpy_dtype(rows) == np.uint8:
         return 0.0, 255.0
     low, high = float(rows.min()), float(rows.max())
     if 0 <= low and high <= 1:
@@ -382,7 +395,7 @@ def _check_data_range(data_range):
 def _warn_if_outside(rows, data_range, dtype):
     """Warn of values that data_range does not foresee; dtype is what X came in."""
     low, high = data_range
-    if rows.dtype == np.uint8 and (low, high) == (0, 255):
+    if numpy_dtype(rows) == np.uint8 and (low, high) == (0, 255):
         return
     found_low, found_high = float(rows.min()), float(rows.max())
     margin = _TOLERANCE * (high - low)

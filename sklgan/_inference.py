@@ -48,7 +48,7 @@ def run_discriminator(discriminator, X, to_batch, write, *, pad):
     ----------
     discriminator : torch.nn.Module
         On the device to compute on.
-    X : ndarray of shape (n_samples, n_features)
+    X : ndarray or Tensor of shape (n_samples, n_features)
         What ``check_images`` has returned.
     to_batch : callable
         Some of these rows, as a tensor on the device, to what the network takes.

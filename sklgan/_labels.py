@@ -5,6 +5,8 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import column_or_1d, compute_class_weight
 
+from sklgan._namespaces import to_host
+
 UNLABELED = -1
 
 
@@ -40,7 +42,7 @@ def find_labels(
     """
     if y is None:
         raise ValueError(f"{caller} requires y to be passed, but the target y is None.")
-    y = column_or_1d(y, warn=True)
+    y = column_or_1d(to_host(y), warn=True)
     if y.dtype.kind in "UST":
         if not allow_strings:
             raise ValueError(

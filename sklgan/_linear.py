@@ -16,10 +16,19 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
+from sklgan._namespaces import (
+    is_dispatched,
+    like,
+    numpy_dtype,
+    take,
+    to_host,
+    to_tensor,
+)
 from sklgan._newton import Rows, minimize_squared_hinge
-from sklgan._tensors import as_tensor, resolve_device
+from sklgan._tensors import as_tensor, resolve_device, to_numpy
 
 _DTYPES = [np.float32, np.float64]
+_TENSOR_DTYPES = [torch.float32, torch.float64]
 
 
 class TorchLinearSVC(ClassifierMixin, BaseEstimator):
@@ -152,10 +161,12 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
             The fitted estimator.
         """
         device = resolve_device(self.device)
-        X, y = validate_data(self, X, y, dtype=_DTYPES, ensure_min_samples=2)
+        given, X, dtypes = X, *_without_namespace(X)
+        X, y = validate_data(self, X, to_host(y), dtype=dtypes, ensure_min_samples=2)
+        dtype = numpy_dtype(X)
         check_classification_targets(y)
         sample_weight = _check_sample_weight(
-            sample_weight, X, dtype=np.float64, ensure_non_negative=True
+            to_host(sample_weight), y, dtype=np.float64, ensure_non_negative=True
         )
         classes, codes = np.unique(y, return_inverse=True)
         present = np.unique(codes[sample_weight > 0])
@@ -166,10 +177,10 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
             )
         bias = float(self.intercept_scaling) if self.fit_intercept else 0.0
         rows = Rows(_place(as_tensor(X), device), bias, device)
-        Y, weights = self._targets(classes, codes, sample_weight, X.dtype)
+        Y, weights = self._targets(classes, codes, sample_weight, dtype)
         if not np.isfinite(rows.mean_square()):
             raise ValueError(
-                f"The rows of X are too long for {X.dtype}; scale the columns of X."
+                f"The rows of X are too long for {dtype}; scale the columns of X."
             )
         W, self.n_iter_, converged = minimize_squared_hinge(
             rows,
@@ -187,10 +198,10 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
                 ConvergenceWarning,
                 stacklevel=2,
             )
-        W = W.cpu().numpy().astype(X.dtype, copy=False)
         self.classes_ = classes
-        self.coef_ = np.ascontiguousarray(W[:-1].T)
-        self.intercept_ = bias * W[-1]
+        W = W.to(as_tensor(X[:0]).dtype)
+        self.coef_ = like(W[:-1].T.contiguous(), given)
+        self.intercept_ = like(bias * W[-1], given)
         return self
 
     def _targets(self, classes, codes, sample_weight, dtype):
@@ -231,9 +242,16 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes, positive means ``classes_[1]``.
         """
+        given, X, dtypes = X, *_without_namespace(X)
+        scores = self._scores(X, dtypes)
+        return like(scores, given) if torch.is_tensor(scores) else scores
+
+    def _scores(self, X, dtypes):
+        """Return the same, of and as a NumPy array or a tensor."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=_DTYPES, reset=False)
-        scores = X @ self.coef_.T + self.intercept_
+        X = validate_data(self, X, dtype=dtypes, reset=False)
+        coef, intercept = (_beside(w, X) for w in (self.coef_, self.intercept_))
+        scores = X @ coef.T + intercept
         return scores[:, 0] if len(self.classes_) == 2 else scores
 
     def predict(self, X):
@@ -249,9 +267,24 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         y : ndarray of shape (n_samples,)
             Elements of ``classes_``.
         """
-        scores = self.decision_function(X)
-        chosen = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return self.classes_[chosen]
+        scores = as_tensor(self._scores(*_without_namespace(X)))
+        chosen = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
+        return take(self.classes_, chosen, X)
+
+    def __getstate__(self):
+        """Return the state with weights as NumPy arrays, free of any device."""
+        return {name: to_numpy(value) for name, value in super().__getstate__().items()}
+
+    def __sklearn_tags__(self):
+        """Say that arrays of other namespaces and devices are taken and given back."""
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = True
+        return tags
+
+
+def _without_namespace(X):
+    """Return X, as a tensor if it is dispatched, and the dtypes to check it for."""
+    return (to_tensor(X), _TENSOR_DTYPES) if is_dispatched(X) else (X, _DTYPES)
 
 
 def _place(X, device):
@@ -261,3 +294,12 @@ def _place(X, device):
     free, _ = torch.cuda.mem_get_info(device)
     fits = X.numel() * X.element_size() <= free // 2
     return X.to(device) if fits else X
+
+
+def _beside(weights, X):
+    """Return weights, of any namespace, as NumPy array or tensor beside X."""
+    if not torch.is_tensor(X) and isinstance(weights, np.ndarray):
+        return weights
+    is_array = isinstance(weights, np.ndarray)
+    weights = as_tensor(weights) if is_array else to_tensor(weights)
+    return weights.to(X) if torch.is_tensor(X) else weights.cpu().numpy()

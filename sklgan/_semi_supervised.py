@@ -12,7 +12,13 @@ from sklgan._architecture import choose_augmentation
 from sklgan._base import BaseGAN
 from sklgan._class_losses import bind_semi_supervised
 from sklgan._labels import check_same_classes, class_factors, encode_labels
-from sklgan._streams import choose_classes, encode_chunk, remember, with_remembered
+from sklgan._namespaces import like, take
+from sklgan._streams import (
+    choose_classes,
+    encode_chunk,
+    remember_chunk,
+    with_remembered,
+)
 from sklgan._tensors import resolve_device
 from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
@@ -314,7 +320,7 @@ default="feature_matching"
             self._memory = None
             self._train(rows, codes, classes, np.bincount(codes[codes >= 0]))
             if self.warm_start:
-                self._remember(rows, codes)
+                self._memory = remember_chunk(self, rows, codes)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -360,7 +366,7 @@ default="feature_matching"
             else:
                 self._memory = None
             self._train(rows, codes, classes, counts, streamed=True)
-            self._remember(rows, codes)
+            self._memory = remember_chunk(self, rows, codes)
         return self
 
     def _train(self, rows, codes, classes, counts, streamed=False):
@@ -372,7 +378,7 @@ default="feature_matching"
             choose_augmentation(self, "strong_augment"),
             resolve_device(self.device),
         )
-        self._label_counts = counts
+        self._label_counts = counts.tolist()
         self.classes_, self.n_labeled_ = classes, int(counts.sum())
         vars(self).pop("transduction_", None)
         all_rows, all_codes = with_remembered(self._memory, rows, codes)
@@ -389,14 +395,10 @@ default="feature_matching"
             n_remembered=n_remembered,
             streamed=streamed,
         )
-        codes, unlabeled = codes.copy(), np.flatnonzero(codes < 0)
-        codes[unlabeled] = self._logits_of_rows(rows[unlabeled]).argmax(axis=1)
-        self.transduction_ = classes[codes]
-
-    def _remember(self, rows, codes):
-        """Keep labelled rows for the chunks to come."""
-        seed = self._draw_seed(self.random_state, streamed=True), self.n_iter_
-        self._memory = remember(self._memory, rows, codes, len(self.classes_), seed)
+        codes, unlabeled = torch.tensor(codes), np.flatnonzero(codes < 0)
+        predicted = self._logits_of_rows(rows[unlabeled]).argmax(dim=1)
+        codes[unlabeled] = predicted.cpu()
+        self.transduction_ = take(classes, codes, rows)
 
     def decision_function(self, X):
         """Return the logits of X.
@@ -413,7 +415,7 @@ default="feature_matching"
             ``classes_[1]``.
         """
         logits = self._logits(X)
-        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+        return like(logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits, X)
 
     def predict_proba(self, X):
         """Return the probability of each class, of real images.
@@ -428,7 +430,7 @@ default="feature_matching"
         p : ndarray of shape (n_samples, n_classes), float32
             In the order of ``classes_``.
         """
-        return torch.from_numpy(self._logits(X)).softmax(dim=1).numpy()
+        return like(self._logits(X).softmax(dim=1), X)
 
     def predict(self, X):
         """Return the most probable class.
@@ -443,5 +445,4 @@ default="feature_matching"
         y : ndarray of shape (n_samples,)
             Elements of ``classes_``.
         """
-        logits = self._logits(X)
-        return self.classes_[logits.argmax(axis=1)]
+        return take(self.classes_, self._logits(X).argmax(dim=1), X)

@@ -1,12 +1,35 @@
-"""What a classifier remembers of a stream: its classes and its labelled rows."""
+"""What an estimator remembers of a stream: its seed, classes and labelled rows."""
 
 import numpy as np
+import torch
+from sklearn.utils import check_random_state
 
 from sklgan._labels import UNLABELED, find_labels
 
 # Few labels are kept all; of many, an equal share for each class, as the batches hold
 # as many rows of each.
 MOST_ROWS = 10_000
+
+
+def draw_seed(gan, random_state, streamed):
+    """Return the seed of a training; that of a stream is drawn once, and kept.
+
+    Parameters
+    ----------
+    gan : BaseGAN
+        Of which ``random_state`` is taken, if that is None here.
+    random_state : RandomState instance or None
+        For methods that train more than once.
+    streamed : bool
+        Whether it is for a stream.
+    """
+    if streamed and hasattr(gan, "_stream_seed"):
+        return gan._stream_seed
+    rng = check_random_state(random_state or gan.random_state)
+    seed = int(rng.randint(np.iinfo(np.int32).max))
+    if streamed:
+        gan._stream_seed = seed
+    return seed
 
 
 def choose_classes(classifier, classes):
@@ -75,17 +98,33 @@ def with_remembered(memory, rows, codes):
     ----------
     memory : dict or None
         What :func:`remember` returned last.
-    rows : ndarray of shape (n_samples, n_features)
+    rows : ndarray or Tensor of shape (n_samples, n_features)
         The chunk.
     codes : ndarray of shape (n_samples,)
         Their classes, -1 for none.
     """
     if memory is None or len(memory["codes"]) == 0:
         return rows, codes
-    return (
-        np.concatenate([rows, memory["rows"]]),
-        np.concatenate([codes, memory["codes"]]),
-    )
+    codes = np.concatenate([codes, memory["codes"]])
+    if torch.is_tensor(rows):
+        remembered = torch.from_numpy(memory["rows"]).to(rows.device)
+        return torch.cat([rows, remembered]), codes
+    return np.concatenate([rows, memory["rows"]]), codes
+
+
+def remember_chunk(classifier, rows, codes):
+    """Return a classifier's memory with the labelled rows of its last chunk added.
+
+    Parameters
+    ----------
+    classifier : SemiSupervisedGANClassifier
+        Trained on the chunk.
+    rows, codes
+        As for :func:`with_remembered`.
+    """
+    seed = draw_seed(classifier, None, streamed=True), classifier.n_iter_
+    n_classes = len(classifier.classes_)
+    return remember(classifier._memory, rows, codes, n_classes, seed)
 
 
 def remember(memory, rows, codes, n_classes, seed):
@@ -114,6 +153,7 @@ def remember(memory, rows, codes, n_classes, seed):
     labeled = np.flatnonzero(codes >= 0)
     keys = np.random.default_rng(seed).random(len(labeled))
     rows, codes = rows[labeled], codes[labeled]
+    rows = rows.cpu().numpy() if torch.is_tensor(rows) else rows
     if memory is not None:
         rows = np.concatenate([memory["rows"], rows])
         codes = np.concatenate([memory["codes"], codes])

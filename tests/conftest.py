@@ -1,8 +1,15 @@
 """Fixtures for all tests: small images, and one thread for torch."""
 
 import os
+from importlib.metadata import version
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# scikit-learn dispatches to other array libraries if SciPy was told so when imported.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+if tuple(map(int, version("scikit-learn").split(".")[:2])) < (1, 9):
+    # Older ones need a further package for it, and have no linear classifier to test.
+    collect_ignore = ["test_array_api.py"]
 
 import numpy as np
 import pytest

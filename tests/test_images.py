@@ -30,7 +30,7 @@ class Gate(BaseEstimator):
 
     def batch(self, X):
         rows = torch.tensor(check_images(self, X, reset=False))
-        center, half_range = torch.tensor(self._center), torch.tensor(self._half_range)
+        center, half_range = map(torch.tensor, self._scale)
         return to_batch(rows, center, half_range, self.image_shape_)
 
 

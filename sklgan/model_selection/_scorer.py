@@ -4,10 +4,11 @@ from copy import deepcopy
 from inspect import signature
 
 from sklearn.base import ClassifierMixin
-from sklearn.metrics import check_scoring
+from sklearn.metrics import accuracy_score, check_scoring
 from sklearn.utils.metadata_routing import MetadataRequest, get_routing_for_object
 
 from sklgan._labels import find_labels
+from sklgan._namespaces import to_host
 from sklgan.model_selection._labels import take_labeled
 
 
@@ -127,4 +128,4 @@ class LabeledClassifierMixin(ClassifierMixin):
         y, rows = find_labels(y, type(self).__name__, allow_strings=True)
         weights = {"sample_weight": sample_weight}
         X, y, weights = take_labeled(X, y, rows, weights)
-        return super().score(X, y, **weights)
+        return float(accuracy_score(y, to_host(self.predict(X)), **weights))
