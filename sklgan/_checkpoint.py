@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-_FORMAT = 1
+_FORMAT = 2
 
 # What stands in the JSON where a tensor was.
 _TENSOR = "__tensor__"

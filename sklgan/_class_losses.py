@@ -48,7 +48,7 @@ def d_semi_supervised(
     if len(y) > 0:
         value = cross_entropy(logits[labeled], y, weight=class_weight) + value
     value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
-    if adversarial_weight > 0:
+    if fake is not None:
         d_loss, _ = ADVERSARIAL_LOSSES[loss]
         fake_logits = discriminator(fake)[1].float()
         adversarial = d_loss(realness(logits[unlabeled]), realness(fake_logits))
@@ -127,7 +127,7 @@ def d_categorical(
     logits = discriminator(real)[1].float()
     value = conditional_entropy(logits)
     value = value - balance_weight * marginal_entropy(logits, remembered)
-    if adversarial_weight > 0:
+    if fake is not None:
         fake_logits = discriminator(fake)[1].float()
         value = value - adversarial_weight * conditional_entropy(fake_logits)
     if consistency_weight > 0:

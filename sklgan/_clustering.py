@@ -65,9 +65,14 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         Weight of the entropy of the mean prediction. Lower it where clusters have very
         different sizes.
 
-    consistency_weight : float, default=1.0
+    consistency_weight : float, default=4.0
         Weight of the cross-entropy between predictions of images and of the same
-        images strongly changed. 0 for none, which is the categorical GAN of the paper.
+        images strongly changed. If it is too low, two clusters may share two classes;
+        too high, and all predictions stay alike. The paper's categorical GAN has 0.
+
+    warmup : float, default=0.5
+        Part of the epochs, the first ones, without generator: what it draws hinders a
+        discriminator that has found no clusters yet.
 
     n_init : int, default=1
         Trainings from the start, of which that of the smallest ``objective_`` is kept;
@@ -82,7 +87,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
     learning_rate : float, default=1e-3
         Of Adam, for both networks, with beta1 0.5. Lower it when training diverges.
 
-    batch_size : int, default=128
+    batch_size : int, default=64
         At most so many rows a step. Below 10 rows a cluster the mean prediction is
         taken over earlier batches too.
 
@@ -201,6 +206,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         "adversarial_weight": [Interval(Real, 0, None, closed="left")],
         "balance_weight": [Interval(Real, 0, None, closed="left")],
         "consistency_weight": [Interval(Real, 0, None, closed="left")],
+        "warmup": [Interval(Real, 0, 1, closed="left")],
         **dict.fromkeys(
             ("augment", "strong_augment"),
             [StrOptions({"auto", *AUGMENTATIONS}), tuple, list, callable, None],
@@ -218,12 +224,13 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         n_filters=32,
         adversarial_weight=1.0,
         balance_weight=4.0,
-        consistency_weight=1.0,
+        consistency_weight=4.0,
+        warmup=0.5,
         n_init=1,
         n_critic=1,
         ema_decay=0.999,
         learning_rate=1e-3,
-        batch_size=128,
+        batch_size=64,
         max_epochs=50,
         augment="auto",
         strong_augment="auto",
@@ -261,6 +268,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         self.adversarial_weight = adversarial_weight
         self.balance_weight = balance_weight
         self.consistency_weight = consistency_weight
+        self.warmup = warmup
         self.n_init = n_init
         self.strong_augment = strong_augment
 
@@ -328,13 +336,16 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         """Train ``n_init`` times and keep the best; what diverged is passed over."""
         rng, best, failure = check_random_state(self.random_state), None, None
         continued = hasattr(self, "generator_")
+        n_warmup = 0 if continued else int(self.warmup * self.max_epochs)
         for name in ("labels_", "objective_"):
             vars(self).pop(name, None)
         for number in range(1 if continued else self.n_init):
             if not continued:
                 self._begin_anew()
             try:
-                self._fit_once(rows, random_state=rng, number=number)
+                self._fit_once(
+                    rows, random_state=rng, number=number, warmup_epochs=n_warmup
+                )
             except TrainingDivergedError as error:
                 failure = error
             except BaseException:

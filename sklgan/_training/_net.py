@@ -49,6 +49,8 @@ class AdversarialNet(NeuralNet):
         Applied to real and to fake batches.
     n_critic : int
         The generator is updated at each ``n_critic``-th batch.
+    warmup_epochs : int
+        In so many epochs at first nothing is generated; ``fake`` is None.
     ema_decay : float
         Of the average of the generator's weights; 0 for none.
     average_discriminator : bool
@@ -78,6 +80,7 @@ class AdversarialNet(NeuralNet):
         n_critic,
         ema_decay,
         autocast,
+        warmup_epochs=0,
         average_discriminator=False,
         loss_state=None,
         checkpoint=None,
@@ -94,6 +97,7 @@ class AdversarialNet(NeuralNet):
         self.n_critic = n_critic
         self.ema_decay = ema_decay
         self.autocast = autocast
+        self.warmup_epochs = warmup_epochs
         self.average_discriminator = average_discriminator
         self.loss_state = loss_state
         self.checkpoint = checkpoint
@@ -120,7 +124,8 @@ class AdversarialNet(NeuralNet):
         networks = {name.rstrip("_"): getattr(self, name) for name in self.module_names}
         # All of them, under the name by which skorch's callbacks save and restore.
         self.module_ = nn.ModuleDict(networks).to(memory_format=torch.channels_last)
-        self.n_steps_, self.past_rows_, self.stopped_early_ = 0, [], False
+        self.n_steps_, self.n_generator_steps_ = 0, 0
+        self.past_rows_, self.stopped_early_ = [], False
         return self
 
     @property
@@ -217,7 +222,7 @@ class AdversarialNet(NeuralNet):
         rows, y = batch
         self._set_training(True)
         self.n_steps_ += 1
-        has_generator = self.generator_loss is not None
+        has_generator = self.generator_loss is not None and not self._is_warming_up()
         updates_generator = has_generator and self.n_steps_ % self.n_critic == 0
         n_labeled = 0 if y is None else len(y)
         real, fake = self.augment(self.to_batch(rows)), None
@@ -228,6 +233,10 @@ class AdversarialNet(NeuralNet):
         if updates_generator:
             losses["g_loss"] = self._update_generator(real[n_labeled:], fake)
         return losses
+
+    def _is_warming_up(self):
+        """Tell whether the epoch is one of the first, in which nothing is generated."""
+        return len(self.past_rows_) + len(self.history) <= self.warmup_epochs
 
     def _update_discriminator(self, real, fake, y):
         """Step the discriminator and its average; return the loss."""
@@ -251,8 +260,9 @@ class AdversarialNet(NeuralNet):
             loss = self.generator_loss(self.discriminator_, real, self.augment(fake))
         self._update(loss)
         self.discriminator_.requires_grad_(True)
-        n_updates = self.n_steps_ // self.n_critic
-        move_average(self.ema_generator_, self.generator_, n_updates, self.ema_decay)
+        self.n_generator_steps_ += 1
+        networks = self.ema_generator_, self.generator_
+        move_average(*networks, self.n_generator_steps_, self.ema_decay)
         return loss.detach()
 
     def _averaged(self):
@@ -324,6 +334,7 @@ class AdversarialNet(NeuralNet):
             "optimizer": self.optimizer_.state_dict(),
             "loss": dict(self.loss_state or {}),
             "n_steps": self.n_steps_,
+            "n_generator_steps": self.n_generator_steps_,
         }
 
     def load_training_state(self, state):
@@ -339,6 +350,7 @@ class AdversarialNet(NeuralNet):
         for name, value in (self.loss_state or {}).items():
             value.copy_(state["loss"][name])
         self.n_steps_ = state["n_steps"]
+        self.n_generator_steps_ = state["n_generator_steps"]
 
     def state_to_resume(self):
         """Return what a checkpoint has to hold of the last whole epoch."""
