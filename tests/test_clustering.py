@@ -72,6 +72,17 @@ def test_a_continuation_trains_once(digits):
     assert gan.fit(X).n_iter_ == 4
 
 
+def test_the_generator_comes_when_half_of_the_epochs_are_over(digits):
+    """A continuation has found its clusters, and has the generator from the start."""
+    X, _ = digits
+    gan = make_clusterer(max_epochs=5, warm_start=True).fit(X)
+    generated = ["g_loss" in row for row in gan.history_]
+    assert generated == [False, False, True, True, True]
+    assert all("g_loss" in row for row in gan.fit(X).history_[5:])
+    gan = make_clusterer(max_epochs=1).fit(X)
+    assert "g_loss" in gan.history_[0]
+
+
 def test_one_cluster_is_legal(digits):
     """As in scikit-learn's clusterers."""
     X, _ = digits

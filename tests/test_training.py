@@ -147,6 +147,24 @@ def test_generator_is_updated_at_every_n_critic_th_step():
         assert ("g_loss" in losses) == (step % 3 == 0)
 
 
+def test_nothing_is_generated_while_the_discriminator_warms_up():
+    """The generator is first seen, and first moves, in the epoch after."""
+    generated = []
+
+    def loss(discriminator, real, fake, y):
+        generated.append(fake is not None)
+        logits = discriminator(real)[1]
+        return logits.square().mean()
+
+    net = make_net(discriminator_loss=loss, max_epochs=3, warmup_epochs=2)
+    before = weights(net.generator_)
+    net.train(torch.randn(16, *SHAPE))
+    assert generated == [False] * 4 + [True] * 2
+    assert ["g_loss" in row for row in net.history_rows(0)] == [False, False, True]
+    assert net.n_generator_steps_ == 2
+    assert not same(weights(net.generator_), before)
+
+
 def test_a_state_that_went_through_numpy_continues_exactly():
     """Adam's moments included, of kernels that lie channels last in memory."""
 
