@@ -293,6 +293,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
                     f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}."
                 )
             self._fit_best(rows)
+            self.labels_ = like(as_tensor(self.labels_), X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -322,6 +323,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         with self._unchanged_on_error():
             rows = self._prepare_fit(X, n_outputs=self.n_clusters, streamed=True)
             self._fit_once(rows, streamed=True)
+            self.labels_ = like(as_tensor(self.labels_), X)
         return self
 
     def _fit_best(self, rows):
@@ -375,7 +377,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             **options,
         )
         self.objective_ = self._objective(rows, augment)
-        self.labels_ = like(self._logits_of_rows(rows).argmax(dim=1), rows)
+        self.labels_ = self._logits_of_rows(rows).argmax(dim=1).cpu().numpy()
 
     def _objective(self, rows, augment):
         """Return the discriminator's loss on rows, without the generator's part."""
