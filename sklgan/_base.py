@@ -25,7 +25,7 @@ from sklgan._architecture import (
 from sklgan._checkpoint import open_checkpoint
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
-from sklgan._namespaces import empty_beside, like
+from sklgan._namespaces import empty_beside, like, without_namespace
 from sklgan._streams import draw_seed
 from sklgan._tensors import (
     as_tensor,
@@ -422,9 +422,10 @@ class BaseGAN(BaseEstimator):
         """Return the state with networks as NumPy arrays, free of any device."""
         state = dict(super().__getstate__())
         for name, value in state.items():
-            is_module = isinstance(value, torch.nn.Module)
-            if is_module or torch.is_tensor(value):
-                state[name] = to_numpy(dict(value.state_dict()) if is_module else value)
+            if isinstance(value, torch.nn.Module):
+                state[name] = to_numpy(dict(value.state_dict()))
+            else:
+                state[name] = without_namespace(value)
         return state
 
     def __setstate__(self, state):

@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.utils import gen_batches
 from torch.nn.functional import cross_entropy
 
-from sklgan._tensors import as_tensor
+from sklgan._tensors import as_tensor, torch_seed
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
     conditional_entropy,
@@ -19,6 +20,10 @@ from sklgan.losses import (
     realness,
     soft_cross_entropy,
 )
+
+# Rows at a time, and at most, over which the objective of a fit is taken.
+_OBJECTIVE_BATCH = 1000
+_OBJECTIVE_ROWS = 10_000
 
 
 def d_semi_supervised(
@@ -141,3 +146,24 @@ def g_categorical(discriminator, real, fake):
     """Return E[H(p(y|G(z)))] - H(E[p(y|G(z))]): sure of each, of all classes alike."""
     logits = discriminator(fake)[1].float()
     return conditional_entropy(logits) - marginal_entropy(logits)
+
+
+def categorical_objective(gan, rows, strong_augment):
+    """Return a fitted clusterer's loss on rows, without the generator's part."""
+    device = next(gan.discriminator_.parameters()).device
+    to_batch, network = gan._make_to_batch(device), gan.discriminator_
+    rows = rows[:: -(-len(rows) // _OBJECTIVE_ROWS)]
+    # The marginal is that of all rows: X may be in the order of its classes.
+    total, marginal = 0.0, 0.0
+    with torch_seed(0, device), torch.inference_mode():
+        for batch in gen_batches(len(rows), _OBJECTIVE_BATCH):
+            real = to_batch(as_tensor(rows[batch]).to(device))
+            logits = network(real)[1].double()
+            value = conditional_entropy(logits)
+            if gan.consistency_weight > 0:
+                strong = network(strong_augment(real))[1].double()
+                consistency = soft_cross_entropy(strong, logits.softmax(dim=1))
+                value = value + gan.consistency_weight * consistency
+            total = total + len(real) / len(rows) * value
+            marginal = marginal + logits.softmax(dim=1).sum(dim=0) / len(rows)
+    return float(total - gan.balance_weight * torch.special.entr(marginal).sum())

@@ -7,21 +7,16 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import ClusterMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state, gen_batches
+from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklgan._architecture import choose_augmentation
 from sklgan._base import BaseGAN
-from sklgan._class_losses import d_categorical, g_categorical
+from sklgan._class_losses import categorical_objective, d_categorical, g_categorical
 from sklgan._namespaces import like
-from sklgan._tensors import as_tensor, resolve_device, torch_seed
+from sklgan._tensors import as_tensor, resolve_device
 from sklgan._training import TrainingDivergedError
 from sklgan.augment import AUGMENTATIONS
-from sklgan.losses import conditional_entropy, soft_cross_entropy
-
-# Rows at a time, and at most, over which the objective of a fit is taken.
-_OBJECTIVE_BATCH = 1000
-_OBJECTIVE_ROWS = 10_000
 
 
 class CategoricalGANClusterer(ClusterMixin, BaseGAN):
@@ -301,6 +296,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
                     f"n_samples={len(rows)} should be >= n_clusters={self.n_clusters}."
                 )
             self._fit_best(rows)
+            self.labels_ = like(as_tensor(self.labels_), X)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)
@@ -330,6 +326,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         with self._unchanged_on_error():
             rows = self._prepare_fit(X, n_outputs=self.n_clusters, streamed=True)
             self._fit_once(rows, streamed=True)
+            self.labels_ = like(as_tensor(self.labels_), X)
         return self
 
     def _fit_best(self, rows):
@@ -385,28 +382,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             loss_state={"remembered": remembered},
             **options,
         )
-        self.objective_ = self._objective(rows, augment)
-        self.labels_ = like(self._logits_of_rows(rows).argmax(dim=1), rows)
-
-    def _objective(self, rows, augment):
-        """Return the discriminator's loss on rows, without the generator's part."""
-        device = resolve_device(self.device)
-        to_batch, network = self._make_to_batch(device), self.discriminator_
-        rows = rows[:: -(-len(rows) // _OBJECTIVE_ROWS)]
-        # The marginal is that of all rows: X may be in the order of its classes.
-        total, marginal = 0.0, 0.0
-        with torch_seed(0, device), torch.inference_mode():
-            for batch in gen_batches(len(rows), _OBJECTIVE_BATCH):
-                real = to_batch(as_tensor(rows[batch]).to(device))
-                logits = network(real)[1].double()
-                value = conditional_entropy(logits)
-                if self.consistency_weight > 0:
-                    strong = network(augment(real))[1].double()
-                    consistency = soft_cross_entropy(strong, logits.softmax(dim=1))
-                    value = value + self.consistency_weight * consistency
-                total = total + len(real) / len(rows) * value
-                marginal = marginal + logits.softmax(dim=1).sum(dim=0) / len(rows)
-        return float(total - self.balance_weight * torch.special.entr(marginal).sum())
+        self.objective_ = categorical_objective(self, rows, augment)
+        self.labels_ = self._logits_of_rows(rows).argmax(dim=1).cpu().numpy()
 
     def predict_proba(self, X):
         """Return the probability of each cluster.

@@ -23,9 +23,10 @@ from sklgan._namespaces import (
     take,
     to_host,
     to_tensor,
+    without_namespace,
 )
 from sklgan._newton import Rows, minimize_squared_hinge
-from sklgan._tensors import as_tensor, resolve_device, to_numpy
+from sklgan._tensors import as_tensor, resolve_device
 
 _DTYPES = [np.float32, np.float64]
 _TENSOR_DTYPES = [torch.float32, torch.float64]
@@ -161,7 +162,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
             The fitted estimator.
         """
         device = resolve_device(self.device)
-        given, X, dtypes = X, *_without_namespace(X)
+        given, X, dtypes = X, *_tensor_if_dispatched(X)
         X, y = validate_data(self, X, to_host(y), dtype=dtypes, ensure_min_samples=2)
         dtype = numpy_dtype(X)
         check_classification_targets(y)
@@ -242,7 +243,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         scores : ndarray of shape (n_samples,) or (n_samples, n_classes)
             For two classes, positive means ``classes_[1]``.
         """
-        given, X, dtypes = X, *_without_namespace(X)
+        given, X, dtypes = X, *_tensor_if_dispatched(X)
         scores = self._scores(X, dtypes)
         return like(scores, given) if torch.is_tensor(scores) else scores
 
@@ -267,13 +268,14 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         y : ndarray of shape (n_samples,)
             Elements of ``classes_``.
         """
-        scores = as_tensor(self._scores(*_without_namespace(X)))
+        scores = as_tensor(self._scores(*_tensor_if_dispatched(X)))
         chosen = (scores > 0).long() if scores.ndim == 1 else scores.argmax(dim=1)
         return take(self.classes_, chosen, X)
 
     def __getstate__(self):
         """Return the state with weights as NumPy arrays, free of any device."""
-        return {name: to_numpy(value) for name, value in super().__getstate__().items()}
+        state = super().__getstate__()
+        return {name: without_namespace(value) for name, value in state.items()}
 
     def __sklearn_tags__(self):
         """Say that arrays of other namespaces and devices are taken and given back."""
@@ -282,7 +284,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         return tags
 
 
-def _without_namespace(X):
+def _tensor_if_dispatched(X):
     """Return X, as a tensor if it is dispatched, and the dtypes to check it for."""
     return (to_tensor(X), _TENSOR_DTYPES) if is_dispatched(X) else (X, _DTYPES)
 
@@ -298,8 +300,7 @@ def _place(X, device):
 
 def _beside(weights, X):
     """Return weights, of any namespace, as NumPy array or tensor beside X."""
-    if not torch.is_tensor(X) and isinstance(weights, np.ndarray):
-        return weights
+    if not torch.is_tensor(X):
+        return without_namespace(weights)
     is_array = isinstance(weights, np.ndarray)
-    weights = as_tensor(weights) if is_array else to_tensor(weights)
-    return weights.to(X) if torch.is_tensor(X) else weights.cpu().numpy()
+    return (as_tensor(weights) if is_array else to_tensor(weights)).to(X)

@@ -26,6 +26,13 @@ def to_host(y):
     return to_tensor(y).cpu().numpy() if is_dispatched(y) else y
 
 
+def without_namespace(value):
+    """Return an array of any namespace as one of NumPy, all else as it is."""
+    if isinstance(value, np.ndarray) or not hasattr(value, "__dlpack__"):
+        return value
+    return to_tensor(value).cpu().numpy()
+
+
 def like(result, X):
     """Return a tensor as an array of the namespace and on the device of X.
 
@@ -44,7 +51,10 @@ def like(result, X):
     if not is_dispatched(X):
         return result.cpu().numpy()
     result = result.to(to_tensor(X).device)
-    return result if torch.is_tensor(X) else X.__array_namespace__().from_dlpack(result)
+    if torch.is_tensor(X):
+        return result
+    # What is a device of its own elsewhere may be the CPU to torch.
+    return X.__array_namespace__().from_dlpack(result).to_device(X.device)
 
 
 def take(values, chosen, X):

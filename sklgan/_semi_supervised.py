@@ -318,7 +318,7 @@ default="feature_matching"
             check_consistent_length(rows, codes)
             check_same_classes(self, classes)
             self._memory = None
-            self._train(rows, codes, classes, np.bincount(codes[codes >= 0]))
+            self._train(X, rows, codes, classes, np.bincount(codes[codes >= 0]))
             if self.warm_start:
                 self._memory = remember_chunk(self, rows, codes)
         return self
@@ -365,11 +365,11 @@ default="feature_matching"
                 counts = counts + self._label_counts
             else:
                 self._memory = None
-            self._train(rows, codes, classes, counts, streamed=True)
+            self._train(X, rows, codes, classes, counts, streamed=True)
             self._memory = remember_chunk(self, rows, codes)
         return self
 
-    def _train(self, rows, codes, classes, counts, streamed=False):
+    def _train(self, X, rows, codes, classes, counts, streamed=False):
         """Train on rows and what is remembered; counts are of all labels so far."""
         d_loss, g_loss = bind_semi_supervised(
             self,
@@ -398,7 +398,7 @@ default="feature_matching"
         codes, unlabeled = torch.tensor(codes), np.flatnonzero(codes < 0)
         predicted = self._logits_of_rows(rows[unlabeled]).argmax(dim=1)
         codes[unlabeled] = predicted.cpu()
-        self.transduction_ = take(classes, codes, rows)
+        self.transduction_ = take(classes, codes, X)
 
     def decision_function(self, X):
         """Return the logits of X.

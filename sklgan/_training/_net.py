@@ -16,6 +16,7 @@ from sklgan._training._averages import (
 )
 from sklgan._training._batches import InMemoryBatches, equal_batches
 from sklgan._training._callbacks import EpochCheckpoint, is_early_stop
+from sklgan._training._cuda import GraphedSteps, fast_cudnn
 from sklgan._training._errors import TrainingDivergedError
 
 # Means and variances over this many images are exact to well under a per cent.
@@ -63,6 +64,8 @@ class AdversarialNet(NeuralNet):
         What the losses remember from batch to batch, changed by them in place.
     checkpoint : Checkpoint or None
         What to resume from, if it holds a state, and to write to after epochs.
+    graphs : bool
+        Whether steps on a CUDA device are captured as graphs; others stay plain.
     **kwargs
         Parameters of :class:`skorch.NeuralNet`.
     """
@@ -84,6 +87,7 @@ class AdversarialNet(NeuralNet):
         average_discriminator=False,
         loss_state=None,
         checkpoint=None,
+        graphs=False,
         iterator_train=InMemoryBatches,
         **kwargs,
     ):
@@ -101,6 +105,7 @@ class AdversarialNet(NeuralNet):
         self.average_discriminator = average_discriminator
         self.loss_state = loss_state
         self.checkpoint = checkpoint
+        self.graphs = graphs
         super().__init__(
             module=nn.Identity,
             criterion=nn.Identity,
@@ -126,6 +131,8 @@ class AdversarialNet(NeuralNet):
         self.module_ = nn.ModuleDict(networks).to(memory_format=torch.channels_last)
         self.n_steps_, self.n_generator_steps_ = 0, 0
         self.past_rows_, self.stopped_early_ = [], False
+        captures = self.graphs and torch.device(self.device).type == "cuda"
+        self.graphed_steps_ = GraphedSteps(self) if captures else None
         return self
 
     @property
@@ -150,7 +157,11 @@ class AdversarialNet(NeuralNet):
         ]
         fused = torch.device(self.device).type in ("cpu", "cuda")
         self.optimizer_ = torch.optim.Adam(
-            groups, lr=self.lr, betas=(0.5, 0.999), fused=fused
+            groups,
+            lr=self.lr,
+            betas=(0.5, 0.999),
+            fused=fused,
+            capturable=self.graphed_steps_ is not None,
         )
         return self
 
@@ -175,7 +186,8 @@ class AdversarialNet(NeuralNet):
         self.notify("on_train_begin", X=rows, y=y)
         n_left = self.max_epochs - len(self.past_rows_)
         try:
-            self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
+            with fast_cudnn(self.autocast):
+                self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
         except (KeyboardInterrupt, TrainingDivergedError) as error:
             self.stopped_early_ = is_early_stop(self, error)
             if not self.stopped_early_:
@@ -222,11 +234,21 @@ class AdversarialNet(NeuralNet):
         rows, y = batch
         self._set_training(True)
         self.n_steps_ += 1
-        has_generator = self.generator_loss is not None and not self._is_warming_up()
-        updates_generator = has_generator and self.n_steps_ % self.n_critic == 0
+        generates = self.generator_loss is not None and not self._is_warming_up()
+        updates_generator = generates and self.n_steps_ % self.n_critic == 0
+        update = self.graphed_steps_ or self.update_networks
+        losses = update(rows, y, generates, updates_generator)
+        self._move_averages(updates_generator)
+        return losses
+
+    def update_networks(self, rows, y, generates, updates_generator):
+        """Step the discriminator, and the generator if it is its turn; return losses.
+
+        Nothing here waits for the device or depends on what it has computed.
+        """
         n_labeled = 0 if y is None else len(y)
         real, fake = self.augment(self.to_batch(rows)), None
-        if has_generator:
+        if generates:
             with self._autocast(), torch.set_grad_enabled(updates_generator):
                 fake = self.generator_(self.draw_latent(len(real) - n_labeled)).float()
         losses = {"d_loss": self._update_discriminator(real, fake, y)}
@@ -236,10 +258,11 @@ class AdversarialNet(NeuralNet):
 
     def _is_warming_up(self):
         """Tell whether the epoch is one of the first, in which nothing is generated."""
-        return len(self.past_rows_) + len(self.history) <= self.warmup_epochs
+        epoch = max(1, len(self.past_rows_) + len(self.history))
+        return epoch <= self.warmup_epochs
 
     def _update_discriminator(self, real, fake, y):
-        """Step the discriminator and its average; return the loss."""
+        """Step the discriminator; return the loss."""
         if fake is not None:
             fake = self.augment(fake.detach())
         with self._autocast():
@@ -247,23 +270,27 @@ class AdversarialNet(NeuralNet):
                 self.discriminator_, real, fake, y, **self._averaged()
             )
         self._update(loss)
-        if self.average_discriminator:
-            networks = self.ema_discriminator_, self.discriminator_
-            move_average(*networks, self.n_steps_, self.ema_decay)
         return loss.detach()
 
     def _update_generator(self, real, fake):
-        """Step the generator and its average; return the loss."""
+        """Step the generator; return the loss."""
         # Frozen, the discriminator passes gradients on without gathering its own.
         self.discriminator_.requires_grad_(False)
         with self._autocast():
             loss = self.generator_loss(self.discriminator_, real, self.augment(fake))
         self._update(loss)
         self.discriminator_.requires_grad_(True)
-        self.n_generator_steps_ += 1
-        networks = self.ema_generator_, self.generator_
-        move_average(*networks, self.n_generator_steps_, self.ema_decay)
         return loss.detach()
+
+    def _move_averages(self, updates_generator):
+        """Move the averages of the networks that have been updated."""
+        if self.average_discriminator:
+            networks = self.ema_discriminator_, self.discriminator_
+            move_average(*networks, self.n_steps_, self.ema_decay)
+        if updates_generator:
+            self.n_generator_steps_ += 1
+            networks = self.ema_generator_, self.generator_
+            move_average(*networks, self.n_generator_steps_, self.ema_decay)
 
     def _averaged(self):
         """Return the averaged discriminator as the keyword of a loss that wants it."""
@@ -342,6 +369,10 @@ class AdversarialNet(NeuralNet):
         for name in self.module_names:
             getattr(self, name).load_state_dict(state[name.rstrip("_")])
         self.optimizer_.load_state_dict(state["optimizer"])
+        for group in self.optimizer_.param_groups:
+            group["capturable"] = self.optimizer_.defaults["capturable"]
+        if self.graphed_steps_ is not None:
+            self.graphed_steps_.clear()
         # Fused Adam goes through memory: moments have to lie there as weights do.
         for parameter, moments in self.optimizer_.state.items():
             for name, value in moments.items():
