@@ -1,20 +1,31 @@
 """Training speed against the loop of the PyTorch DCGAN tutorial, side by side.
 
-Both loops train the same networks on batches of the same size and take turns in one
+All loops train the same networks on batches of the same size and take turns in one
 run, so that the ratio holds although the machine's speed drifts. The tutorial's loop is
 given its images as one float32 tensor in memory, which is kinder to it than the
 DataLoader of the original::
 
     python benchmarks/bench_training.py --size 32 --precision float32 auto
+
+On a GPU, one command measures all variants, steps as CUDA graphs among them, and the
+part of the card's bfloat16 matrix rate, as measured in the same run, that they reach::
+
+    python benchmarks/bench_training.py --device cuda --size 64 32 --steps 100 --graphs
+
+The engine's own cost, all but the networks and their optimiser, as a part of a step::
+
+    python benchmarks/bench_training.py --engine-cost
 """
 
 import argparse
 import statistics
 import time
+from functools import partial
 
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from sklgan import DCGANFeatureExtractor
 from sklgan._tensors import torch_seed
@@ -81,25 +92,23 @@ class TutorialLoop:
 class OurLoop:
     """The engine as ``fit`` uses it, an epoch a call."""
 
-    def __init__(self, X, network, batch_size, precision, device):
+    def __init__(self, X, network, batch_size, precision, device, graphs=False):
         self.estimator = DCGANFeatureExtractor(
             network=network,
             batch_size=batch_size,
             precision=precision,
             device=device,
-            max_epochs=1,
             random_state=0,
         )
         X = self.estimator._prepare_fit(X)
         loss = "nonsaturating"
-
-        def d_loss(*tensors):
-            return discriminator_loss(*tensors, loss=loss)
-
-        def g_loss(*tensors):
-            return generator_loss(*tensors, loss=loss)
-
-        self.net = self.estimator._build_net(torch.device(device), d_loss, g_loss)
+        self.net = self.estimator._build_net(
+            torch.device(device),
+            max_epochs=1,
+            discriminator_loss=partial(discriminator_loss, loss=loss),
+            generator_loss=partial(generator_loss, loss=loss),
+            graphs=graphs,
+        )
         self.rows = torch.from_numpy(X).to(device)
         with torch_seed(0, device):
             self.net.initialize()
@@ -107,6 +116,13 @@ class OurLoop:
     def run(self):
         """Train for one epoch."""
         self.net.train(self.rows)
+
+    def count_operations(self):
+        """Return the floating point operations of a step's products, two a product."""
+        batch = self.rows[: self.net.batch_size]
+        with FlopCounterMode(display=False) as counter:
+            self.net.update_networks(batch, None, True)
+        return counter.get_total_flops()
 
 
 def timed(loop, device):
@@ -120,51 +136,132 @@ def timed(loop, device):
     return time.perf_counter() - start
 
 
+def matrix_rate(device, side=8192, n=20):
+    """Return the operations a second of large products in bfloat16 on a GPU."""
+    a, b = (torch.randn(side, side, device=device).bfloat16() for _ in range(2))
+    seconds = []
+    for _ in range(5):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        for _ in range(n):
+            a @ b
+        torch.cuda.synchronize()
+        seconds.append((time.perf_counter() - start) / n)
+    return 2 * side**3 / min(seconds)
+
+
+def compare(args, size, rate):
+    """Alternate the loops and print how fast they are, a line each."""
+    rng = np.random.default_rng(0)
+    shape = args.steps * args.batch_size, size, size, 3
+    X = rng.integers(0, 256, shape, dtype=np.uint8)
+    images = torch.from_numpy(X).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    images = images.contiguous().to(args.device)
+    common = args.network, args.batch_size
+    theirs = TutorialLoop(images, *common, 100, args.device)
+    loops = {
+        (precision, graphs): OurLoop(X, *common, precision, args.device, graphs)
+        for precision in args.precision
+        for graphs in ([False, True] if args.graphs else [False])
+    }
+    print(
+        f"{args.network} {size}x{size}, batch {args.batch_size}, {args.device}, "
+        f"{torch.get_num_threads()} threads, torch {torch.__version__}; median of "
+        f"{args.rounds} turns of {args.steps} steps each"
+    )
+    print(
+        f"{'precision':16} {'tutorial ms':>12} {'sklgan ms':>10} {'images/s':>9} "
+        f"{'speed-up':>9} range{'  of bfloat16 rate' if rate else ''}"
+    )
+    for (precision, graphs), ours in loops.items():
+        for loop in (theirs, ours):
+            for _ in range(args.warm_up):
+                timed(loop, args.device)
+        turns = [
+            [timed(loop, args.device) / args.steps for loop in (theirs, ours)]
+            for _ in range(args.rounds)
+        ]
+        ratios = [first / second for first, second in turns]
+        tutorial, sklgan = map(statistics.median, zip(*turns, strict=True))
+        part = ours.count_operations() / sklgan / rate if rate else None
+        print(
+            f"{precision + (' graphs' if graphs else ''):16} {1000 * tutorial:12.2f} "
+            f"{1000 * sklgan:10.2f} {args.batch_size / sklgan:9.0f} "
+            f"{statistics.median(ratios):9.3f} {min(ratios):.3f} - {max(ratios):.3f}"
+            + (f"  {part:.1%}" if rate else "")
+        )
+
+
+def engine_cost(args, size):
+    """Print what the engine costs beside its networks, as a part of the step.
+
+    Its epochs are run as they are, but with steps in which the networks and the
+    optimiser do nothing: what is left are batches, scaling, random numbers, averages,
+    history, callbacks, and what comes at the end of an epoch. On a CPU it is the
+    process's time that counts, which other processes disturb less.
+    """
+    clock = time.perf_counter if args.device.startswith("cuda") else time.process_time
+    rng = np.random.default_rng(0)
+    shape = 50_000 // args.batch_size * args.batch_size, size, size, 3
+    X = rng.integers(0, 256, shape, dtype=np.uint8)
+    loop = OurLoop(X, args.network, args.batch_size, "float32", args.device)
+    net, n_steps = loop.net, len(X) // args.batch_size
+    batch = loop.rows[: args.batch_size], None
+    steps = []
+    for _ in range(args.rounds):
+        start = clock()
+        losses = net.train_step(batch)
+        float(losses["g_loss"])
+        steps.append(clock() - start)
+
+    def without_networks(rows, y, updates_generator):
+        net.augment(net.to_batch(rows))
+        net.draw_latent(len(rows))
+        return losses
+
+    net.update_networks = without_networks
+    epochs = []
+    for _ in range(3):
+        start = clock()
+        loop.run()
+        epochs.append((clock() - start) / n_steps)
+    step, own = statistics.median(steps), statistics.median(epochs)
+    print(
+        f"{args.network} {size}x{size}, batch {args.batch_size}, {args.device}, "
+        f"{torch.get_num_threads()} threads, float32: a step {1000 * step:.1f} ms "
+        f"(median of {args.rounds}), without networks {1000 * own:.2f} ms (epochs of "
+        f"{n_steps} steps): the engine's own cost is {own / step:.2%} of a step"
+    )
+
+
 def main():
-    """Alternate the loops and print milliseconds a step and the ratio."""
+    """Measure what was asked for, size by size."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=32, help="side of the images")
+    parser.add_argument(
+        "--size", type=int, nargs="+", default=[32], help="side of the images"
+    )
     parser.add_argument("--network", default="dcgan")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=10, help="steps a turn")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--warm-up", type=int, default=1, help="turns before")
     parser.add_argument("--precision", nargs="+", default=["float32", "auto"])
+    parser.add_argument("--graphs", action="store_true", help="CUDA graphs as well")
+    parser.add_argument("--engine-cost", action="store_true")
     parser.add_argument(
         "--device", default="cuda" if torch.cuda.is_available() else "cpu"
     )
     args = parser.parse_args()
-    rng = np.random.default_rng(0)
-    shape = args.steps * args.batch_size, args.size, args.size, 3
-    X = rng.integers(0, 256, shape, dtype=np.uint8)
-    images = torch.from_numpy(X).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-    images = images.contiguous().to(args.device)
-    print(
-        f"{args.network} {args.size}x{args.size}, batch {args.batch_size}, "
-        f"{args.device}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
-        f"median of {args.rounds} turns of {args.steps} steps each"
-    )
-    print(
-        f"{'precision':10} {'tutorial ms':>12} {'sklgan ms':>10} {'speed-up':>9} range"
-    )
-    for precision in args.precision:
-        loops = [
-            TutorialLoop(images, args.network, args.batch_size, 100, args.device),
-            OurLoop(X, args.network, args.batch_size, precision, args.device),
-        ]
-        for loop in loops:
-            timed(loop, args.device)
-        turns = [
-            [timed(loop, args.device) for loop in loops] for _ in range(args.rounds)
-        ]
-        ratios = [theirs / ours for theirs, ours in turns]
-        theirs, ours = (
-            1000 * statistics.median(column) / args.steps
-            for column in zip(*turns, strict=True)
-        )
-        print(
-            f"{precision:10} {theirs:12.1f} {ours:10.1f} "
-            f"{statistics.median(ratios):9.3f} {min(ratios):.3f} - {max(ratios):.3f}"
-        )
+    on_cuda = args.device.startswith("cuda")
+    rate = matrix_rate(args.device) if on_cuda and not args.engine_cost else None
+    if rate:
+        name = torch.cuda.get_device_name(args.device)
+        print(f"{name}: {rate / 1e12:.0f} TFLOP/s in bfloat16 products of 8192 x 8192")
+    for size in args.size:
+        if args.engine_cost:
+            engine_cost(args, size)
+        else:
+            compare(args, size, rate)
 
 
 if __name__ == "__main__":
