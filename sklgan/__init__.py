@@ -1,7 +1,7 @@
 """GAN training as scikit-learn estimators.
 
-Estimators and displays are imported from here, functions from the public modules
-``augment``, ``datasets``, ``losses``, ``metrics``, ``model_selection`` and
+Estimators, displays and callbacks are imported from here, functions from the public
+modules ``augment``, ``datasets``, ``losses``, ``metrics``, ``model_selection`` and
 ``networks``.
 """
 
@@ -13,7 +13,7 @@ from sklgan._dcgan import DCGANFeatureExtractor
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
-from sklgan._training import TrainingDivergedError
+from sklgan._training import KeepBest, SampleGrid, TrainingDivergedError
 
 __version__ = version("sklgan")
 
@@ -21,6 +21,8 @@ __all__ = [
     "CategoricalGANClusterer",
     "CheckpointError",
     "DCGANFeatureExtractor",
+    "KeepBest",
+    "SampleGrid",
     "SamplesDisplay",
     "SemiSupervisedGANClassifier",
     "TorchLinearSVC",

@@ -19,8 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
 from sklgan._checkpoint import open_checkpoint
+from sklgan._diagnosis import divergence_message
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
+from sklgan._tasks import CallbackSupportMixin, TrainingTasks, fit_task
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
@@ -33,6 +35,7 @@ from sklgan._tensors import (
 from sklgan._training import (
     AdversarialNet,
     EpochProgress,
+    EpochTasks,
     TrainingDivergedError,
     check_callbacks,
 )
@@ -41,7 +44,7 @@ from sklgan.losses import realness
 from sklgan.networks._build import NETWORKS, network_builders
 
 
-class BaseGAN(BaseEstimator):
+class BaseGAN(CallbackSupportMixin, BaseEstimator):
     """Base of all GAN estimators; see :class:`sklgan.DCGANFeatureExtractor`."""
 
     # What "auto" means: the network for images, and the augmentations of images and of
@@ -123,15 +126,16 @@ class BaseGAN(BaseEstimator):
         Unless there are new networks: after a divergence or Ctrl-C the estimator has
         those of the last good epoch.
         """
-        before = vars(self).copy()
-        try:
-            yield
-        except BaseException:
-            generator = vars(self).get("generator_")
-            if generator is None or generator is before.get("generator_"):
-                vars(self).clear()
-                vars(self).update(before)
-            raise
+        with fit_task(self):
+            before = vars(self).copy()
+            try:
+                yield
+            except BaseException:
+                generator = vars(self).get("generator_")
+                if generator is None or generator is before.get("generator_"):
+                    vars(self).clear()
+                    vars(self).update(before)
+                raise
 
     def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True):
         """Check X and the parameters, choose the networks, and return X as rows.
@@ -215,7 +219,8 @@ class BaseGAN(BaseEstimator):
                 self._keep(net, rows)
                 if not isinstance(error, TrainingDivergedError):
                     raise
-                message = self._divergence_message(error, net.autocast)
+                kept = self.n_iter_ - net.n_epochs + net.final_epoch
+                message = divergence_message(self, error, net.autocast, kept)
                 raise TrainingDivergedError(message, error.losses) from None
             self._keep(net, rows)
         return self
@@ -242,11 +247,15 @@ class BaseGAN(BaseEstimator):
         generator, discriminator = network_builders(**self._architecture)
         # Casting costs more than it saves on small matrices.
         small = self._architecture["network"] == "mlp"
-        progress = [("progress", EpochProgress())] if self.verbose else []
+        ours = [("progress", EpochProgress())] if self.verbose else []
+        if hasattr(self, "_callback_fit_ctx"):
+            ours.append(("tasks", EpochTasks(TrainingTasks(self))))
         return AdversarialNet(
             generator=generator,
             discriminator=discriminator,
             to_batch=self._make_to_batch(device),
+            to_rows=partial(check_images, self, reset=False),
+            from_batch=partial(from_batch, self),
             latent_dim=self._architecture["latent_dim"],
             augment=self._augmentation("augment"),
             n_critic=self.n_critic,
@@ -256,7 +265,7 @@ class BaseGAN(BaseEstimator):
             lr=self.learning_rate,
             max_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            callbacks=[*(self.callbacks or ()), *progress],
+            callbacks=[*(self.callbacks or ()), *ours],
             device=device,
             verbose=0,
             **options,
@@ -282,18 +291,6 @@ class BaseGAN(BaseEstimator):
         for name in net.module_names:
             kept = self.generator_ if "generator" in name else self.discriminator_
             getattr(net, name).load_state_dict(kept.state_dict())
-
-    def _divergence_message(self, error, autocast):
-        """Say which epoch was lost, why, and what to change."""
-        remedies = [f"Lower learning_rate (now {self.learning_rate})"]
-        if getattr(self, "loss", "hinge") not in ("hinge", "nonsaturating"):
-            remedies.append("choose loss='hinge' or 'nonsaturating'")
-        if autocast:
-            remedies.append("set precision='float32'")
-        return (
-            f"Training diverged in epoch {self.n_iter_ + 1}: {error}. The weights of "
-            f"epoch {self.n_iter_} have been kept. {', or '.join(remedies)}."
-        )
 
     # Use of the fitted networks -------------------------------------------------
 

@@ -12,9 +12,13 @@ PARTS = {
     "_architecture",
     "_checkpoint",
     "_decoding",
+    "_diagnosis",
+    "_features",
+    "_grid",
     "_inference",
     "_labels",
     "_newton",
+    "_tasks",
     "_tensors",
     "_training",
     "augment",
@@ -39,8 +43,10 @@ MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"networks"},
     "_images": {"_decoding"},
+    "_diagnosis": {"_features", "losses", "metrics", "networks"},
+    "_features": {"_inference", "_tensors"},
     "_inference": {"_tensors"},
-    "_training": {"_tensors"},
+    "_training": {"_features", "_grid", "_inference", "_tensors", "metrics"},
     "model_selection": {"_labels"},
     "datasets": {"_decoding", "_images"},
     "_base": {*PARTS, "_images"},
@@ -52,7 +58,7 @@ MAY_IMPORT = {
 # Third-party package -> the only modules that may import it.
 RESERVED = {
     "skorch": {"_training"},
-    "PIL": {"_decoding", "_display", "_images"},
+    "PIL": {"_decoding", "_display", "_grid", "_images"},
     "matplotlib": {"_display"},
 }
 
@@ -154,6 +160,7 @@ def test_reserved_packages_stay_in_their_room(path):
 def test_optional_packages_are_imported_where_used(path):
     """Importing sklgan must work without matplotlib and the other extras."""
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
+    optional |= {"rich", "tensorboard"}
     tree = _parse(path)
     inside = {
         id(node)
