@@ -10,6 +10,7 @@ from importlib.metadata import version
 from sklgan._checkpoint import CheckpointError
 from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
+from sklgan._diagnosis import Diagnosis, Finding, TrainingWarning
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
@@ -21,6 +22,8 @@ __all__ = [
     "CategoricalGANClusterer",
     "CheckpointError",
     "DCGANFeatureExtractor",
+    "Diagnosis",
+    "Finding",
     "KeepBest",
     "SampleGrid",
     "SamplesDisplay",
@@ -28,4 +31,5 @@ __all__ = [
     "TorchLinearSVC",
     "TrainingDivergedError",
     "TrainingHistoryDisplay",
+    "TrainingWarning",
 ]

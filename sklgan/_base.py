@@ -19,7 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
 from sklgan._checkpoint import open_checkpoint
-from sklgan._diagnosis import divergence_message
+from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
 from sklgan._tasks import CallbackSupportMixin, TrainingTasks, fit_task
@@ -44,7 +44,7 @@ from sklgan.losses import realness
 from sklgan.networks._build import NETWORKS, network_builders
 
 
-class BaseGAN(CallbackSupportMixin, BaseEstimator):
+class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
     """Base of all GAN estimators; see :class:`sklgan.DCGANFeatureExtractor`."""
 
     # What "auto" means: the network for images, and the augmentations of images and of
@@ -223,6 +223,7 @@ class BaseGAN(CallbackSupportMixin, BaseEstimator):
                 message = divergence_message(self, error, net.autocast, kept)
                 raise TrainingDivergedError(message, error.losses) from None
             self._keep(net, rows)
+        warn_if_failed(self, X)
         return self
 
     def _augmentation(self, name):

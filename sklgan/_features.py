@@ -72,7 +72,8 @@ def fixed_space(build, rows, to_batch):
     features : ndarray of shape (n_samples, n_features_out), float64
         Of the rows.
     transform : callable
-        Of images as a generator makes them, an array, to their features.
+        ``(images, to_batch) -> features``, of images as a generator makes them where
+        ``to_batch`` is left out.
     """
     with torch_seed(0):
         network = build()
@@ -85,8 +86,8 @@ def fixed_space(build, rows, to_batch):
         parts = zip(layers, means, scales, strict=True)
         return np.hstack([(layer - mean) / scale for layer, mean, scale in parts])
 
-    def transform(images):
-        return scaled(pooled_features(network, images, lambda batch: batch, side=2))
+    def transform(images, to_batch=lambda batch: batch):
+        return scaled(pooled_features(network, images, to_batch, side=2))
 
     return scaled(layers), transform
 

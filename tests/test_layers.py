@@ -12,7 +12,6 @@ PARTS = {
     "_architecture",
     "_checkpoint",
     "_decoding",
-    "_diagnosis",
     "_features",
     "_grid",
     "_inference",
@@ -36,20 +35,28 @@ ESTIMATORS = {
     "_semi_supervised",
 }
 TOOLS = {"_display", "inspection"}
-EVERYTHING = {*PARTS, "_images", "datasets", "_base", *ESTIMATORS, *TOOLS}
+EVERYTHING = {
+    *PARTS,
+    "_images",
+    "_diagnosis",
+    "datasets",
+    "_base",
+    *ESTIMATORS,
+    *TOOLS,
+}
 
 # Module -> the modules of ours that it may import. A folder counts as one module.
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"networks"},
     "_images": {"_decoding"},
-    "_diagnosis": {"_features", "losses", "metrics", "networks"},
     "_features": {"_inference", "_tensors"},
     "_inference": {"_tensors"},
     "_training": {"_features", "_grid", "_inference", "_tensors", "metrics"},
     "model_selection": {"_labels"},
     "datasets": {"_decoding", "_images"},
-    "_base": {*PARTS, "_images"},
+    "_diagnosis": {*PARTS, "_images"},
+    "_base": {*PARTS, "_images", "_diagnosis"},
     **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base"}),
     **dict.fromkeys(TOOLS, {*PARTS, "_images"}),
     "__init__": EVERYTHING,
