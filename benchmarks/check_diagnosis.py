@@ -195,7 +195,7 @@ def main():
                 gan = make(random_state=seed).fit(X, y)
             spent = time.perf_counter() - started
             diagnosis = gan.diagnose(X, random_state=seed)
-            names = [finding.name for finding in diagnosis.findings]
+            names = diagnosis.names
             warned = any(issubclass(w.category, TrainingWarning) for w in caught)
             right = expected in names if expected else not names and not warned
             n_right, n_runs = n_right + right, n_runs + 1

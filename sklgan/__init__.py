@@ -10,7 +10,7 @@ from importlib.metadata import version
 from sklgan._checkpoint import CheckpointError
 from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
-from sklgan._diagnosis import Diagnosis, Finding, TrainingWarning
+from sklgan._diagnosis import Diagnosis, TrainingWarning
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
@@ -23,7 +23,6 @@ __all__ = [
     "CheckpointError",
     "DCGANFeatureExtractor",
     "Diagnosis",
-    "Finding",
     "KeepBest",
     "SampleGrid",
     "SamplesDisplay",

@@ -29,11 +29,11 @@ THRESHOLDS = {
     "distinctness": 0.2,
     "spread": 0.1,
     "spread_left": 0.2,
-    "distance_left": 0.25,
+    "distance_left": 0.7,
     "separation": 0.98,
     "d_saturation": 0.05,
     "g_saturation": 0.5,
-    "loss_movement": 0.003,
+    "loss_movement": 0.006,
 }
 
 # Losses of discriminator and generator where nobody can tell real from fake, and what
@@ -74,7 +74,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """What ``diagnose`` found; true if that is anything, a text if it is printed.
+    """What ``diagnose`` found; true if that is anything, text if printed.
 
     Parameters
     ----------
@@ -91,14 +91,48 @@ class Diagnosis:
         ``loss_movement``: change of the losses from the first half of the epochs to
         the second, relative. NaN where a figure has no meaning.
     findings : tuple of Finding
-        What is wrong; empty if nothing was found.
+        What is wrong; empty if nothing was found. Each has a ``name``, a ``text`` with
+        figures and advice, and a ``remedy``: parameters to try first, as
+        ``set_params`` takes them.
     thresholds : dict of str to float
         What the figures were held against.
+
+    Attributes
+    ----------
+    names : list of str
+        Of the findings: ``"mode_collapse"``, ``"discriminator_won"``,
+        ``"no_learning"``.
+
+    See Also
+    --------
+    KeepBest : Ends a training with its best epoch.
+
+    References
+    ----------
+    Friedman and Dieng, "The Vendi Score: A Diversity Evaluation Metric for Machine
+    Learning", 2023 (arXiv:2210.02410).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sklgan import DCGANFeatureExtractor
+    >>> X = load_digits().images[:200]
+    >>> gan = DCGANFeatureExtractor(n_filters=8, max_epochs=0, random_state=0).fit(X)
+    >>> diagnosis = gan.diagnose(X)
+    >>> diagnosis.names
+    ['no_learning']
+    >>> diagnosis.findings[0].remedy
+    {'max_epochs': 25}
     """
 
     figures: dict
     findings: tuple
     thresholds: dict = field(default_factory=lambda: dict(THRESHOLDS))
+
+    @property
+    def names(self):
+        """Names of the findings."""
+        return [finding.name for finding in self.findings]
 
     def __bool__(self):
         """Tell whether anything was found."""
@@ -312,12 +346,15 @@ def _no_learning(gan, figures):
         remedy = {"learning_rate": usual}
     else:
         remedy = {"max_epochs": 4 * gan.max_epochs}
-    text = (
-        f"the losses moved by {figures['loss_movement']:.2%}, and samples are as far "
-        f"from X as {figures['distance_left']:.1%} of an untrained generator's. "
-        f"{_try(remedy)}"
-    )
-    return Finding("no_learning", text, remedy)
+    signs = ["there has been no epoch"] if not gan.history_ else []
+    if np.isfinite(figures["loss_movement"]):
+        signs.append(f"the losses moved by {figures['loss_movement']:.2%}")
+    if np.isfinite(figures["distance_left"]):
+        signs.append(
+            f"the distance of samples to X is {figures['distance_left']:.0%} of that "
+            "of an untrained generator's"
+        )
+    return Finding("no_learning", f"{', and '.join(signs)}. {_try(remedy)}", remedy)
 
 
 def _try(remedy):
