@@ -1,7 +1,7 @@
 """GAN training as scikit-learn estimators.
 
-Estimators and displays are imported from here, functions from the public modules
-``augment``, ``datasets``, ``losses``, ``metrics``, ``model_selection`` and
+Estimators, displays and callbacks are imported from here, functions from the public
+modules ``augment``, ``datasets``, ``losses``, ``metrics``, ``model_selection`` and
 ``networks``.
 """
 
@@ -10,10 +10,11 @@ from importlib.metadata import version
 from sklgan._checkpoint import CheckpointError
 from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
+from sklgan._diagnosis import Diagnosis, TrainingWarning
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
-from sklgan._training import TrainingDivergedError
+from sklgan._training import KeepBest, SampleGrid, TrainingDivergedError
 
 __version__ = version("sklgan")
 
@@ -21,9 +22,13 @@ __all__ = [
     "CategoricalGANClusterer",
     "CheckpointError",
     "DCGANFeatureExtractor",
+    "Diagnosis",
+    "KeepBest",
+    "SampleGrid",
     "SamplesDisplay",
     "SemiSupervisedGANClassifier",
     "TorchLinearSVC",
     "TrainingDivergedError",
     "TrainingHistoryDisplay",
+    "TrainingWarning",
 ]

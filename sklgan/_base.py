@@ -23,10 +23,12 @@ from sklgan._architecture import (
     choose_augmentation,
 )
 from sklgan._checkpoint import open_checkpoint
+from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
 from sklgan._namespaces import empty_beside, like, without_namespace
 from sklgan._streams import draw_seed
+from sklgan._tasks import CallbackSupportMixin, TrainingTasks, fit_task
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
@@ -39,6 +41,7 @@ from sklgan._tensors import (
 from sklgan._training import (
     AdversarialNet,
     EpochProgress,
+    EpochTasks,
     TrainingDivergedError,
     check_callbacks,
 )
@@ -47,7 +50,7 @@ from sklgan.losses import realness
 from sklgan.networks._build import NETWORKS, network_builders
 
 
-class BaseGAN(BaseEstimator):
+class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
     """Base of all GAN estimators; see :class:`sklgan.DCGANFeatureExtractor`."""
 
     # What "auto" means: the network for images, and the augmentations of images and of
@@ -138,6 +141,12 @@ class BaseGAN(BaseEstimator):
                 vars(self).clear()
                 vars(self).update(before)
             raise
+
+    @contextmanager
+    def _fitting(self):
+        """Do the same for ``fit``, and tell scikit-learn's callbacks of it."""
+        with fit_task(self), self._unchanged_on_error():
+            yield
 
     def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True, streamed=False):
         """Check X and the parameters, choose the networks, and return X as rows.
@@ -238,9 +247,11 @@ class BaseGAN(BaseEstimator):
                     self._keep(net, own)
                 if not isinstance(error, TrainingDivergedError):
                     raise
-                message = self._divergence_message(error, net.autocast)
+                kept = self.n_iter_ - net.n_epochs + net.final_epoch
+                message = divergence_message(self, error, net.autocast, kept)
                 raise TrainingDivergedError(message, error.losses) from None
             self._keep(net, own, streamed)
+        warn_if_failed(self, X)
         return self
 
     def _build_net(self, device, **options):
@@ -248,11 +259,15 @@ class BaseGAN(BaseEstimator):
         generator, discriminator = network_builders(**self._architecture)
         # Casting costs more than it saves on small matrices.
         small = self._architecture["network"] == "mlp"
-        progress = [("progress", EpochProgress())] if self.verbose else []
+        ours = [("progress", EpochProgress())] if self.verbose else []
+        if hasattr(self, "_callback_fit_ctx"):
+            ours.append(("tasks", EpochTasks(TrainingTasks(self))))
         return AdversarialNet(
             generator=generator,
             discriminator=discriminator,
             to_batch=self._make_to_batch(device),
+            to_rows=partial(check_images, self, reset=False),
+            from_batch=partial(from_batch, self),
             latent_dim=self._architecture["latent_dim"],
             augment=choose_augmentation(self, "augment"),
             n_critic=self.n_critic,
@@ -261,7 +276,7 @@ class BaseGAN(BaseEstimator):
             or (self.precision == "auto" and not small and has_native_bfloat16(device)),
             lr=self.learning_rate,
             batch_size=self.batch_size,
-            callbacks=[*(self.callbacks or ()), *progress],
+            callbacks=[*(self.callbacks or ()), *ours],
             device=device,
             verbose=0,
             **options,
@@ -290,18 +305,6 @@ class BaseGAN(BaseEstimator):
         for name in net.module_names:
             kept = self.generator_ if "generator" in name else self.discriminator_
             getattr(net, name).load_state_dict(kept.state_dict())
-
-    def _divergence_message(self, error, autocast):
-        """Say which epoch was lost, why, and what to change."""
-        remedies = [f"Lower learning_rate (now {self.learning_rate})"]
-        if getattr(self, "loss", "hinge") not in ("hinge", "nonsaturating"):
-            remedies.append("choose loss='hinge' or 'nonsaturating'")
-        if autocast:
-            remedies.append("set precision='float32'")
-        return (
-            f"Training diverged in epoch {self.n_iter_ + 1}: {error}. The weights of "
-            f"epoch {self.n_iter_} have been kept. {', or '.join(remedies)}."
-        )
 
     # Use of the fitted networks -------------------------------------------------
 

@@ -289,7 +289,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             If a loss or a weight becomes NaN or infinite; the estimator then has the
             weights of the last good epoch.
         """
-        with self._unchanged_on_error():
+        with self._fitting():
             rows = self._prepare_fit(X, n_outputs=self.n_clusters)
             if len(rows) < self.n_clusters:
                 raise ValueError(

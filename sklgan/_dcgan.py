@@ -271,7 +271,9 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
             If a loss or a weight becomes NaN or infinite; the estimator then has the
             weights of the last good epoch.
         """
-        return self._train(X)
+        with self._fitting():
+            self._train(X)
+        return self
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y=None):
@@ -304,25 +306,25 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         TrainingDivergedError
             If a loss or a weight becomes NaN or infinite.
         """
-        return self._train(X, streamed=True)
+        with self._unchanged_on_error():
+            self._train(X, streamed=True)
+        return self
 
     def _train(self, X, streamed=False):
         """Train the networks on X, or on a chunk of it."""
         weight = self.gradient_penalty
         if weight == "auto":
             weight = _PENALTY_WEIGHTS.get(self.loss, 0.0)
-        with self._unchanged_on_error():
-            X = self._prepare_fit(X, batch_norm=weight == 0, streamed=streamed)
-            self._choose_features()
-            self._fit_gan(
-                X,
-                streamed=streamed,
-                discriminator_loss=partial(
-                    discriminator_loss, loss=self.loss, penalty_weight=weight
-                ),
-                generator_loss=partial(generator_loss, loss=self.loss),
-            )
-        return self
+        X = self._prepare_fit(X, batch_norm=weight == 0, streamed=streamed)
+        self._choose_features()
+        self._fit_gan(
+            X,
+            streamed=streamed,
+            discriminator_loss=partial(
+                discriminator_loss, loss=self.loss, penalty_weight=weight
+            ),
+            generator_loss=partial(generator_loss, loss=self.loss),
+        )
 
     def _choose_features(self):
         """Look at an untrained discriminator's layers, and set which are used."""

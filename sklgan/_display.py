@@ -8,6 +8,8 @@ import numpy as np
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
+from sklgan._grid import image_grid
+
 
 def _axes(ax, caller, figsize=None):
     """Return ``ax``, or new axes, and say what to install if that is not possible."""
@@ -113,17 +115,7 @@ class SamplesDisplay:
                 "be (n_samples, h, w), or (n_samples, h, w, c) with 1, 3 or 4 channels."
             )
         check_array(images, allow_nd=True, input_name="images")
-        low, high = self.data_range
-        images = np.clip((images - low) / (high - low), 0, 1)
-        n, height, width, channels = images.shape
-        n_columns = n_columns or int(np.ceil(np.sqrt(n)))
-        n_rows = -(-n // n_columns)
-        shape = n_rows * (height + 1) - 1, n_columns * (width + 1) - 1, channels
-        grid = np.ones(shape)
-        for k, image in enumerate(images):
-            top, left = (k // n_columns) * (height + 1), (k % n_columns) * (width + 1)
-            grid[top : top + height, left : left + width] = image
-        return grid
+        return image_grid(images, self.data_range, n_columns)
 
     def plot(self, *, n_columns=None, ax=None):
         """Draw the grid.

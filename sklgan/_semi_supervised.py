@@ -312,7 +312,7 @@ default="feature_matching"
             If a loss or a weight becomes NaN or infinite; the estimator then has the
             weights of the last good epoch.
         """
-        with self._unchanged_on_error():
+        with self._fitting():
             classes, codes = encode_labels(y, type(self).__name__, _NO_LABELS)
             rows = self._prepare_fit(X, n_outputs=len(classes))
             check_consistent_length(rows, codes)

@@ -1,8 +1,21 @@
-"""Callbacks of skorch's, and the progress bar."""
+"""Callbacks of skorch's, the progress bar, and grids of samples."""
 
+import io
+
+import numpy as np
 import pytest
-from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
+import torch
+from PIL import Image
+from skorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    LRScheduler,
+    TensorBoard,
+)
 from test_training import make_gan, same, weights
+
+from sklgan import KeepBest, SampleGrid, TrainingDivergedError
 
 
 class Recorder(Callback):
@@ -90,3 +103,135 @@ def test_verbose_shows_one_progress_bar(digits, capsys):
     assert "epoch 2/2" in shown.err
     assert "8/8" in shown.err
     assert "d_loss=" in shown.err
+
+
+# Grids of samples, and TensorBoard --------------------------------------------------
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sample_grid_writes_pictures(channels, digits, two_colours, tmp_path):
+    """A PNG each second epoch, of the same latent vectors, as sample would draw."""
+    X = digits[0] if channels == 1 else two_colours[0]
+    grid = SampleGrid(tmp_path / "new" / "folder", every=2, n_samples=6, n_columns=3)
+    gan = make_gan(latent_dim=4, max_epochs=4, learning_rate=0.01, callbacks=[grid])
+    gan.fit(X)
+    files = sorted((tmp_path / "new" / "folder").iterdir())
+    assert [file.name for file in files] == ["epoch_0002.png", "epoch_0004.png"]
+    second, fourth = (np.asarray(Image.open(file)) for file in files)
+    assert second.shape[:2] == (2 * 9 - 1, 3 * 9 - 1)
+    assert (second != fourth).any()
+    samples = gan.generate(grid.Z_).reshape(6, 8, 8, channels)
+    low, high = gan.data_range_
+    expected = (samples[1] - low) / (high - low) * 255
+    shown = fourth.reshape(*fourth.shape[:2], channels)[:8, 9:17]
+    # The statistics of batch normalisation are drawn anew.
+    assert np.abs(shown - expected).mean() < 10
+
+
+def test_sample_grid_changes_nothing(digits, tmp_path):
+    """The weights are those of a fit without it."""
+    watched = make_gan(max_epochs=2, callbacks=[SampleGrid(tmp_path)]).fit(digits[0])
+    alone = make_gan(max_epochs=2).fit(digits[0])
+    for name in ("generator_", "discriminator_"):
+        first = getattr(watched, name).state_dict()
+        second = getattr(alone, name).state_dict()
+        assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({}, "needs a folder or a writer"),
+        ({"folder": "x", "every": 0}, "every=0"),
+        ({"folder": "x", "n_samples": 2.5}, "n_samples=2.5"),
+        ({"folder": "x", "n_columns": 0}, "n_columns=0"),
+    ],
+)
+def test_sample_grid_checks_its_parameters(params, message, digits):
+    """In fit, as all parameters."""
+    with pytest.raises(ValueError, match=message):
+        make_gan(callbacks=[SampleGrid(**params)]).fit(digits[0])
+
+
+def test_sample_grid_needs_images(digits, tmp_path):
+    """Flat rows have no pictures."""
+    flat = digits[0].reshape(-1, 64)
+    with pytest.raises(ValueError, match=r"set image_shape=\(h, w\)"):
+        make_gan(max_epochs=1, callbacks=[SampleGrid(tmp_path)]).fit(flat)
+
+
+def test_tensorboard_gets_losses_figures_and_pictures(digits, tmp_path):
+    """All of it can be read back from the event file."""
+    accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator"
+    )
+    from torch.utils.tensorboard import SummaryWriter
+
+    X, writer = digits[0], SummaryWriter(str(tmp_path))
+    gan = make_gan(
+        latent_dim=4,
+        max_epochs=3,
+        callbacks=[
+            KeepBest(X[100:]),
+            SampleGrid(writer=writer, n_samples=4),
+            TensorBoard(writer),
+        ],
+    ).fit(X[:100])
+    events = accumulator.EventAccumulator(str(tmp_path)).Reload()
+    for name in ("d_loss", "g_loss", "kernel_distance"):
+        values = [(event.step, event.value) for event in events.Scalars(name)]
+        expected = [(row["epoch"], row[name]) for row in gan.history_]
+        assert np.allclose(values, expected)
+    images = events.Images("samples")
+    assert [image.step for image in images] == [1, 2, 3]
+    assert images[0].width == images[0].height == 2 * 9 - 1
+    picture = Image.open(io.BytesIO(images[0].encoded_image_string))
+    assert picture.size == (17, 17)
+
+
+# When training goes wrong -----------------------------------------------------------
+
+
+def test_callbacks_hear_of_a_divergence(digits):
+    """The end of training is announced; the lost epoch is in no history."""
+
+    class Spoil(Callback):
+        def initialize(self):
+            self.n_ends = 0
+            return self
+
+        def on_batch_end(self, net, **kwargs):
+            if len(net.history) == 3:
+                with torch.no_grad():
+                    next(net.generator_.parameters()).fill_(np.inf)
+
+        def on_train_end(self, net, **kwargs):
+            self.n_ends += 1
+
+    spoil, recorder = Spoil(), Recorder()
+    gan = make_gan(max_epochs=9, callbacks=[spoil, recorder])
+    with pytest.raises(TrainingDivergedError, match="weights of epoch 2 have been"):
+        gan.fit(digits[0])
+    assert spoil.n_ends == 1
+    assert recorder.losses == [row["d_loss"] for row in gan.history_]
+    assert gan.n_iter_ == 2
+    assert np.isfinite(gan.sample(3)).all()
+
+
+def test_figures_of_callbacks_are_in_the_checkpoint(digits, tmp_path):
+    """A resumed fit has them for the epochs before too."""
+
+    def n_epochs(net, X, y=None):
+        return float(net.n_epochs)
+
+    def fit(max_epochs):
+        scoring = EpochScoring(n_epochs, on_train=True, name="score")
+        return make_gan(
+            max_epochs=max_epochs,
+            callbacks=[scoring],
+            checkpoint=tmp_path,
+            checkpoint_interval=0,
+        ).fit(digits[0])
+
+    fit(2)
+    assert [row["score"] for row in fit(3).history_] == [1, 2, 3]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from numpydoc.docscrape import ClassDoc
 from numpydoc.validate import validate
+from skorch.callbacks import Callback
 
 import sklgan
 
@@ -91,8 +92,11 @@ def _checks(name, obj):
 
 def _public_methods(name):
     """Yield the dotted names of the methods that a class has from us."""
-    for attribute, member in inspect.getmembers(_load(name)):
-        if attribute.startswith("_"):
+    cls = _load(name)
+    # What skorch calls on a callback is its to document.
+    hooks = dir(Callback) if issubclass(cls, Callback) else ()
+    for attribute, member in inspect.getmembers(cls):
+        if attribute.startswith("_") or attribute in hooks:
             continue
         if _is_documented_here(getattr(member, "fget", member)):  # or a property
             yield f"{name}.{attribute}"

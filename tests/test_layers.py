@@ -13,11 +13,14 @@ PARTS = {
     "_checkpoint",
     "_class_losses",
     "_decoding",
+    "_features",
+    "_grid",
     "_inference",
     "_labels",
     "_namespaces",
     "_newton",
     "_streams",
+    "_tasks",
     "_tensors",
     "_training",
     "augment",
@@ -35,7 +38,15 @@ ESTIMATORS = {
     "_semi_supervised",
 }
 TOOLS = {"_display", "inspection"}
-EVERYTHING = {*PARTS, "_images", "datasets", "_base", *ESTIMATORS, *TOOLS}
+EVERYTHING = {
+    *PARTS,
+    "_images",
+    "_diagnosis",
+    "datasets",
+    "_base",
+    *ESTIMATORS,
+    *TOOLS,
+}
 
 # Module -> the modules of ours that it may import. A folder counts as one module.
 MAY_IMPORT = {
@@ -43,13 +54,15 @@ MAY_IMPORT = {
     "_architecture": {"augment", "networks"},
     "_class_losses": {"_tensors", "losses"},
     "_images": {"_decoding", "_namespaces"},
+    "_features": {"_inference", "_tensors"},
     "_inference": {"_tensors"},
     "_labels": {"_namespaces"},
     "_streams": {"_labels"},
-    "_training": {"_tensors"},
+    "_training": {"_features", "_grid", "_inference", "_tensors", "metrics"},
     "model_selection": {"_labels", "_namespaces"},
     "datasets": {"_decoding", "_images"},
-    "_base": {*PARTS, "_images"},
+    "_diagnosis": {*PARTS, "_images"},
+    "_base": {*PARTS, "_images", "_diagnosis"},
     **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base"}),
     **dict.fromkeys(TOOLS, {*PARTS, "_images"}),
     "__init__": EVERYTHING,
@@ -58,7 +71,7 @@ MAY_IMPORT = {
 # Third-party package -> the only modules that may import it.
 RESERVED = {
     "skorch": {"_training"},
-    "PIL": {"_decoding", "_display", "_images"},
+    "PIL": {"_decoding", "_display", "_grid", "_images"},
     "matplotlib": {"_display"},
 }
 
@@ -160,6 +173,7 @@ def test_reserved_packages_stay_in_their_room(path):
 def test_optional_packages_are_imported_where_used(path):
     """Importing sklgan must work without matplotlib and the other extras."""
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
+    optional |= {"rich", "tensorboard"}
     tree = _parse(path)
     inside = {
         id(node)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sklgan.metrics import cluster_accuracy
+from sklgan.metrics import cluster_accuracy, kernel_distance
 
 
 def test_names_of_clusters_do_not_matter():
@@ -37,3 +37,84 @@ def test_no_rows_are_an_error():
     """Not a NaN."""
     with pytest.raises(ValueError, match="empty"):
         cluster_accuracy([], [])
+
+
+# Kernel distance --------------------------------------------------------------------
+
+
+def double_sum(X, Y):
+    """Add up the definition, pair by pair."""
+
+    def kernel(x, y):
+        return (sum(a * b for a, b in zip(x, y, strict=True)) / len(x) + 1) ** 3
+
+    n, m = len(X), len(Y)
+    within_X = sum(kernel(X[i], X[j]) for i in range(n) for j in range(n) if i != j) / (
+        n * (n - 1)
+    )
+    within_Y = sum(kernel(Y[i], Y[j]) for i in range(m) for j in range(m) if i != j) / (
+        m * (m - 1)
+    )
+    between = sum(kernel(x, y) for x in X for y in Y) / (n * m)
+    return within_X + within_Y - 2 * between
+
+
+@pytest.mark.parametrize("shapes", [((7, 3), (7, 3)), ((5, 4), (9, 4)), ((2, 1),) * 2])
+def test_kernel_distance_is_the_double_sum(shapes):
+    """Over all pairs but those of a row with itself, whatever the numbers of rows."""
+    rng = np.random.default_rng(0)
+    X, Y = (rng.normal(size=shape) for shape in shapes)
+    distance, _ = kernel_distance(X, Y + 0.5)
+    assert distance == pytest.approx(double_sum(X, Y + 0.5), rel=1e-12)
+
+
+def test_kernel_distance_of_more_rows_than_a_block():
+    """Blocks add up to the matrix."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.normal(size=(1500, 3)), rng.normal(size=(1100, 3))
+    K = [(A @ B.T / 3 + 1) ** 3 for A, B in ((X, X), (Y, Y), (X, Y))]
+    within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in K[:2]]
+    distance, _ = kernel_distance(X, Y)
+    assert distance == pytest.approx(sum(within) - 2 * K[2].mean(), rel=1e-9)
+
+
+def test_kernel_distance_is_unbiased_and_knows_its_error():
+    """Over draws from one distribution it is 0 on average; far ones are told apart."""
+    rng = np.random.default_rng(0)
+    same = [
+        kernel_distance(*rng.normal(size=(2, 60, 4)), random_state=0)
+        for _ in range(200)
+    ]
+    distances, errors = np.array(same).T
+    assert abs(distances.mean()) < 3 * distances.std() / np.sqrt(len(distances))
+    assert distances.min() < 0 < distances.std() < errors.mean()
+    X, Y = rng.normal(size=(900, 4)), rng.normal(size=(900, 4)) + 1
+    distance, error = kernel_distance(X, Y, random_state=0)
+    assert distance > 5 * error > 0
+
+
+def test_standard_error_matches_the_spread_of_draws():
+    """Where the distributions differ, it says how far another draw may lie."""
+    rng = np.random.default_rng(0)
+    drawn = [
+        kernel_distance(rng.normal(size=(80, 3)), rng.normal(size=(80, 3)) + 1)
+        for _ in range(100)
+    ]
+    distances, errors = np.array(drawn).T
+    assert np.mean(errors) == pytest.approx(np.std(distances), rel=0.3)
+
+
+def test_few_rows_have_no_standard_error():
+    """Two parts of two rows are the least; the distance itself stands."""
+    X = np.arange(6.0).reshape(3, 2)
+    distance, error = kernel_distance(X, X + 1)
+    assert np.isfinite(distance)
+    assert np.isnan(error)
+
+
+def test_kernel_distance_refuses_other_features():
+    """Features of two networks cannot be compared."""
+    with pytest.raises(ValueError, match="X has 2 features and Y has 3"):
+        kernel_distance(np.zeros((4, 2)), np.zeros((4, 3)))
+    with pytest.raises(ValueError, match="minimum of 2"):
+        kernel_distance(np.zeros((1, 2)), np.zeros((4, 2)))

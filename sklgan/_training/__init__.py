@@ -1,20 +1,26 @@
 """The training engine: the adversarial loop over skorch, and what it is made of.
 
 It sees tensors and callables; estimators, labels' meaning, NumPy and image layouts
-are unknown here. This is the only room of the house that imports skorch.
+are unknown here, but to the callbacks that users put into ``callbacks``. This is the
+only room of the house that imports skorch.
 """
 
 from sklgan._training._averages import gather_batch_norm
 from sklgan._training._batches import InMemoryBatches, LabeledBatches, equal_batches
-from sklgan._training._callbacks import EpochProgress, check_callbacks
+from sklgan._training._callbacks import EpochProgress, EpochTasks, check_callbacks
 from sklgan._training._errors import TrainingDivergedError
+from sklgan._training._keep_best import KeepBest
 from sklgan._training._net import AdversarialNet
+from sklgan._training._sample_grid import SampleGrid
 
 __all__ = [
     "AdversarialNet",
     "EpochProgress",
+    "EpochTasks",
     "InMemoryBatches",
+    "KeepBest",
     "LabeledBatches",
+    "SampleGrid",
     "TrainingDivergedError",
     "check_callbacks",
     "equal_batches",

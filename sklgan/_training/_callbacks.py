@@ -1,7 +1,9 @@
-"""skorch callbacks: those of the user, checked, and our progress bar."""
+"""skorch callbacks: those of the user, checked, and those of the engine itself."""
 
 from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
+
+from sklgan._training._errors import StopTraining
 
 
 def check_callbacks(callbacks):
@@ -17,10 +19,12 @@ def check_callbacks(callbacks):
 
 
 def is_early_stop(net, error):
-    """Tell whether EarlyStopping, not the user's keyboard, ended the training.
+    """Tell whether a callback, not the user's keyboard, ended the training.
 
-    It stops by raising KeyboardInterrupt itself, when its patience is at an end.
+    skorch's EarlyStopping raises KeyboardInterrupt when its patience is at an end.
     """
+    if isinstance(error, StopTraining):
+        return True
     traceback = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next
@@ -60,26 +64,60 @@ class EpochProgress(Callback):
         self.bar_.close()
 
 
-class EpochCheckpoint(Callback):
-    """Write the engine's checkpoint after epochs, and when training ends."""
+class EpochEnd(Callback):
+    """What comes after all other callbacks: the checkpoint, then the end if asked for.
+
+    The last, so that the figures which others record are in the checkpoint, and that
+    they all see the last epoch.
+    """
 
     def on_train_begin(self, net, **kwargs):
         """Remember what the checkpoint holds already."""
-        self.n_epochs_, self.stopped_early_ = len(net.past_rows_), net.stopped_early_
+        self.held_ = net.n_epochs, net.stopped_early_
 
     def on_epoch_end(self, net, **kwargs):
-        """Write, if the last time is long enough ago."""
-        if net.checkpoint.due():
+        """Write, if the last time is long enough ago; then stop, if that is wanted."""
+        if net.checkpoint is not None and net.checkpoint.due():
             self._write(net)
+        if net.stop_requested_:
+            raise StopTraining
 
     def on_train_end(self, net, **kwargs):
         """Write the last epoch, if it is not there yet."""
-        n_epochs = len(net.past_rows_) + len(net.history)
-        held = self.n_epochs_, self.stopped_early_
-        if held != (n_epochs, net.stopped_early_):
+        held = net.n_epochs, net.stopped_early_
+        if net.checkpoint is not None and self.held_ != held:
             self._write(net)
 
     def _write(self, net):
         net.checkpoint.save(net.state_to_resume())
-        self.n_epochs_ = len(net.past_rows_) + len(net.history)
-        self.stopped_early_ = net.stopped_early_
+        self.held_ = net.n_epochs, net.stopped_early_
+
+
+class EpochTasks(Callback):
+    """Report training and epochs to somebody who may want to end them.
+
+    Parameters
+    ----------
+    tasks : object
+        With the methods that are called here.
+    """
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+
+    def on_train_begin(self, net, **kwargs):
+        """Say that training begins."""
+        self.tasks.begin_training()
+
+    def on_epoch_begin(self, net, **kwargs):
+        """Say that an epoch begins."""
+        self.tasks.begin_epoch()
+
+    def on_epoch_end(self, net, dataset_train=None, **kwargs):
+        """Say that it has ended, and stop if that is the answer."""
+        if self.tasks.end_epoch(net, dataset_train.X, dataset_train.y):
+            net.stop_requested_ = True
+
+    def on_train_end(self, net, **kwargs):
+        """Say that training has ended, for whatever reason."""
+        self.tasks.end_training()

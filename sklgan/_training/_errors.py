@@ -18,3 +18,7 @@ class TrainingDivergedError(ValueError):
         # A pickle calls the class with the message alone.
         super().__init__(message)
         self.losses = losses or {}
+
+
+class StopTraining(Exception):
+    """Ends a training after an epoch, as asked for; nothing has gone wrong."""

@@ -2,22 +2,23 @@
 
 import copy
 import math
+from contextlib import contextmanager
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch import nn
 
-from sklgan._tensors import random_state, set_random_state
+from sklgan._tensors import random_state, set_random_state, torch_seed
 from sklgan._training._averages import (
     batch_norm_in_training,
     gather_batch_norm,
     move_average,
 )
 from sklgan._training._batches import InMemoryBatches, equal_batches
-from sklgan._training._callbacks import EpochCheckpoint, is_early_stop
+from sklgan._training._callbacks import EpochEnd, is_early_stop
 from sklgan._training._cuda import GraphedSteps, fast_cudnn
-from sklgan._training._errors import TrainingDivergedError
+from sklgan._training._errors import StopTraining, TrainingDivergedError
 
 # Means and variances over this many images are exact to well under a per cent.
 _STATISTICS_ROWS = 10_000
@@ -26,7 +27,7 @@ _STATISTICS_ROWS = 10_000
 # of generated images: a few steps of training, in which weights hardly move.
 _STREAM_ROWS, _GENERATED_BATCHES, _FEWEST_BATCHES = 1_000, 50, 8
 
-_CHECKPOINT = ("checkpoint", EpochCheckpoint)
+_LAST = ("end_of_epoch", EpochEnd)
 
 
 class AdversarialNet(NeuralNet):
@@ -66,6 +67,12 @@ class AdversarialNet(NeuralNet):
         What to resume from, if it holds a state, and to write to after epochs.
     graphs : bool
         Whether steps on a CUDA device are captured as graphs; others stay plain.
+    to_rows : callable
+        Any X of the user's to rows as an array, for callbacks that hold some.
+    from_batch : callable
+        What the generator returns, as an array, to the user's form of X, for callbacks.
+    callbacks : list
+        Of skorch's callbacks.
     **kwargs
         Parameters of :class:`skorch.NeuralNet`.
     """
@@ -88,6 +95,9 @@ class AdversarialNet(NeuralNet):
         loss_state=None,
         checkpoint=None,
         graphs=False,
+        to_rows=None,
+        from_batch=None,
+        callbacks=(),
         iterator_train=InMemoryBatches,
         **kwargs,
     ):
@@ -106,18 +116,20 @@ class AdversarialNet(NeuralNet):
         self.loss_state = loss_state
         self.checkpoint = checkpoint
         self.graphs = graphs
+        self.to_rows = to_rows
+        self.from_batch = from_batch
         super().__init__(
             module=nn.Identity,
             criterion=nn.Identity,
             iterator_train=iterator_train,
             train_split=None,
+            callbacks=[*callbacks, _LAST],
             **kwargs,
         )
 
     @property
     def _default_callbacks(self):
-        timer = [("epoch_timer", EpochTimer())]
-        return timer if self.checkpoint is None else [*timer, _CHECKPOINT]
+        return [("epoch_timer", EpochTimer())]
 
     def initialize_module(self):
         """Build both networks and the averaged generator."""
@@ -133,6 +145,7 @@ class AdversarialNet(NeuralNet):
         self.past_rows_, self.stopped_early_ = [], False
         captures = self.graphs and torch.device(self.device).type == "cuda"
         self.graphed_steps_ = GraphedSteps(self) if captures else None
+        self.best_, self.notes_, self.stop_requested_ = None, {}, False
         return self
 
     @property
@@ -140,6 +153,16 @@ class AdversarialNet(NeuralNet):
         """Names of the attributes that hold networks."""
         names = ["generator_", "discriminator_", "ema_generator_"]
         return [*names, "ema_discriminator_"] if self.average_discriminator else names
+
+    @property
+    def n_epochs(self):
+        """Number of epochs begun, those before a resumption included."""
+        return len(self.past_rows_) + len(self.history)
+
+    @property
+    def final_epoch(self):
+        """Number of the epoch whose weights there are after :meth:`train`."""
+        return self.best_[1] if self.best_ else self.n_epochs
 
     def initialize_criterion(self):
         """Do nothing: the losses are plain functions."""
@@ -188,14 +211,21 @@ class AdversarialNet(NeuralNet):
         try:
             with fast_cudnn(self.autocast):
                 self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
-        except (KeyboardInterrupt, TrainingDivergedError) as error:
+        except (KeyboardInterrupt, StopTraining, TrainingDivergedError) as error:
             self.stopped_early_ = is_early_stop(self, error)
             if not self.stopped_early_:
                 self._restore_epoch()
                 raise
         finally:
             self.notify("on_train_end", X=rows, y=y)
+            if self.best_ is not None:
+                self.load_training_state(self.best_[0])
         return self
+
+    def remember_best(self):
+        """Let :meth:`train` end with the state of this epoch, and return that."""
+        self.best_ = self._kept[0], self.n_epochs
+        return self.best_[0]
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch; losses are added up on the device, which is asked once."""
@@ -258,8 +288,7 @@ class AdversarialNet(NeuralNet):
 
     def _is_warming_up(self):
         """Tell whether the epoch is one of the first, in which nothing is generated."""
-        epoch = max(1, len(self.past_rows_) + len(self.history))
-        return epoch <= self.warmup_epochs
+        return max(1, self.n_epochs) <= self.warmup_epochs
 
     def _update_discriminator(self, real, fake, y):
         """Step the discriminator; return the loss."""
@@ -337,6 +366,27 @@ class AdversarialNet(NeuralNet):
         weight = n_batches / _GENERATED_BATCHES
         return gather_batch_norm(self.ema_generator_, batches, before, weight)
 
+    @contextmanager
+    def settled(self, rows=None):
+        """Lend the generator as it would be if training ended now.
+
+        To be used in the context alone: it is the network in training itself, whose
+        statistics, like all that was drawn, are then put back. Given the rows that
+        training is on, it is the discriminator.
+        """
+        networks = [getattr(self, name) for name in self.module_names]
+        buffers = [buffer for network in networks for buffer in network.buffers()]
+        before = [buffer.clone() for buffer in buffers]
+        with torch_seed(0, self.device):
+            try:
+                if rows is None:
+                    yield self.averaged_generator()
+                else:
+                    yield self.settled_discriminator(rows)
+            finally:
+                for buffer, value in zip(buffers, before, strict=True):
+                    buffer.copy_(value)
+
     def history_rows(self, n_before):
         """Return a dict for each whole epoch, counted on from ``n_before``."""
         rows = [{**row, "epoch": n_before + row["epoch"]} for row in self.past_rows_]
@@ -391,6 +441,7 @@ class AdversarialNet(NeuralNet):
             "random": drawn,
             "rows": self.history_rows(0),
             "stopped_early": self.stopped_early_,
+            "notes": self.notes_,
         }
 
     def _resume(self, state):
@@ -400,6 +451,7 @@ class AdversarialNet(NeuralNet):
         self.load_training_state(state["training"])
         set_random_state(state["random"], self.device)
         self.past_rows_, self.stopped_early_ = state["rows"], state["stopped_early"]
+        self.notes_ = state.get("notes", {})
 
     def _weights_are_finite(self):
         """Tell whether all weights are finite numbers; the device is asked once."""

@@ -1,0 +1,111 @@
+"""Features of images for figures of quality: pooled activations of a network.
+
+Figures of different epochs can be compared in a space that does not move: that of a
+network as it was initialised, scaled once by real rows. Random features tell images
+apart well where networks trained on photographs see little (Naeem et al., "Reliable
+Fidelity and Diversity Metrics for Generative Models", 2020, section 4.2,
+arXiv:2002.09797).
+"""
+
+import numpy as np
+from sklearn.linear_model import RidgeClassifierCV
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch.nn.functional import adaptive_max_pool2d
+
+from sklgan._inference import run_discriminator
+from sklgan._tensors import torch_seed
+
+
+def pooled_features(network, rows, to_batch, side=4):
+    """Return the activations of each layer, max-pooled to a small grid.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+        A discriminator, in evaluation mode.
+    rows : ndarray of shape (n_samples, ...)
+        Rows, or batches that a generator has made.
+    to_batch : callable
+        Some of them, as a tensor on the device, to what the network takes.
+    side : int, default=4
+        Of the grid at most.
+
+    Returns
+    -------
+    features : list of ndarray of shape (n_samples, n_features), float32
+        An array a layer.
+    """
+    parts = []
+
+    def write(_, features, logits):
+        parts.append([_pool(feature, side).cpu().numpy() for feature in features])
+
+    run_discriminator(network, rows, to_batch, write, pad=False)
+    return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
+
+
+def _pool(feature, side):
+    """Return an activation (n, c, h, w) or (n, d) as pooled rows, float32."""
+    if feature.ndim == 4:
+        grid = [min(side, length) for length in feature.shape[2:]]
+        feature = adaptive_max_pool2d(feature, grid).flatten(1)
+    return feature.float()
+
+
+def fixed_space(build, rows, to_batch):
+    """Return rows in a space that does not move, and what brings others there.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a new discriminator; what is drawn for it is the same in each call.
+    rows : ndarray of shape (n_samples, n_features)
+        Real rows. Each layer is centred at their mean, and scaled by one number, so
+        that values that hardly ever change weigh little.
+    to_batch : callable
+        Some rows, as a tensor on the device, to what the network takes.
+
+    Returns
+    -------
+    features : ndarray of shape (n_samples, n_features_out), float64
+        Of the rows.
+    transform : callable
+        ``(images, to_batch) -> features``, of images as a generator makes them where
+        ``to_batch`` is left out.
+    """
+    with torch_seed(0):
+        network = build()
+    network = network.to(to_batch.keywords["center"].device).eval()
+    layers = pooled_features(network, rows, to_batch, side=2)
+    means = [layer.mean(axis=0, dtype=float) for layer in layers]
+    scales = [float(layer.std(axis=0, dtype=float).mean()) or 1.0 for layer in layers]
+
+    def scaled(layers):
+        parts = zip(layers, means, scales, strict=True)
+        return np.hstack([(layer - mean) / scale for layer, mean, scale in parts])
+
+    def transform(images, to_batch=lambda batch: batch):
+        return scaled(pooled_features(network, images, to_batch, side=2))
+
+    return scaled(layers), transform
+
+
+def probe_accuracy(features, y):
+    """Return the accuracy of a linear classifier on one half, fitted on the other.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_samples, n_features)
+    y : ndarray of shape (n_samples,)
+        Classes, at least 2 rows of each.
+
+    Returns
+    -------
+    accuracy : float
+        The mean over the two halves; they are the same in each call.
+    """
+    probe = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 4, 5)))
+    halves = StratifiedKFold(2, shuffle=True, random_state=0)
+    return float(cross_val_score(probe, features, y, cv=halves).mean())
