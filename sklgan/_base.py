@@ -19,8 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
 from sklgan._checkpoint import open_checkpoint
+from sklgan._decoding import quiet_pillow
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
+from sklgan._placement import place_rows
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
@@ -202,11 +204,11 @@ class BaseGAN(BaseEstimator):
             **options,
         )
         # A continuation that drew the same numbers again would learn less from them.
-        with torch_seed(seed + self.n_iter_, device):
+        with torch_seed(seed + self.n_iter_, device), quiet_pillow():
             net.initialize()
             if hasattr(self, "generator_"):
                 self._load_training_state(net)
-            rows = as_tensor(X).to(device)
+            rows = place_rows(X, device)
             y = None if y is None else as_tensor(y).to(device)
             try:
                 if self.max_epochs > 0:

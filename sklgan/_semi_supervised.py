@@ -380,7 +380,7 @@ default="feature_matching"
                 iterator_train=LabeledBatches,
                 iterator_train__labeled_batch_size=self.labeled_batch_size,
             )
-            codes[~labeled] = self._logits_of_rows(rows[~labeled]).argmax(axis=1)
+            codes[~labeled] = self._logits_of_rows(rows)[~labeled].argmax(axis=1)
             self.transduction_ = classes[codes]
         return self
 

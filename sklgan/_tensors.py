@@ -54,7 +54,11 @@ def has_native_bfloat16(device):
 
 
 def as_tensor(array):
-    """Return a tensor that shares the memory of a NumPy array, to be read only."""
+    """Return a tensor that shares the memory of a NumPy array, to be read only.
+
+    An ImageSequence is decoded.
+    """
+    array = np.asarray(array)
     if any(stride < 0 for stride in array.strides):
         array = array.copy()  # torch has no negative strides
     with warnings.catch_warnings():

@@ -5,16 +5,18 @@ are unknown here. This is the only room of the house that imports skorch.
 """
 
 from sklgan._training._averages import gather_batch_norm
-from sklgan._training._batches import InMemoryBatches, LabeledBatches, equal_batches
+from sklgan._training._batches import LabeledBatches, ShuffledBatches, equal_batches
 from sklgan._training._callbacks import EpochProgress, check_callbacks
 from sklgan._training._errors import TrainingDivergedError
 from sklgan._training._net import AdversarialNet
+from sklgan._training._rows import StreamedRows
 
 __all__ = [
     "AdversarialNet",
     "EpochProgress",
-    "InMemoryBatches",
     "LabeledBatches",
+    "ShuffledBatches",
+    "StreamedRows",
     "TrainingDivergedError",
     "check_callbacks",
     "equal_batches",

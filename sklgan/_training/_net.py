@@ -2,6 +2,7 @@
 
 import copy
 import math
+from contextlib import closing
 
 import torch
 from skorch import NeuralNet
@@ -14,9 +15,10 @@ from sklgan._training._averages import (
     gather_batch_norm,
     move_average,
 )
-from sklgan._training._batches import InMemoryBatches, equal_batches
+from sklgan._training._batches import ShuffledBatches, equal_batches
 from sklgan._training._callbacks import EpochCheckpoint, is_early_stop
 from sklgan._training._errors import TrainingDivergedError
+from sklgan._training._rows import gather
 
 # Means and variances over this many images are exact to well under a per cent.
 _STATISTICS_ROWS = 10_000
@@ -77,7 +79,7 @@ class AdversarialNet(NeuralNet):
         average_discriminator=False,
         loss_state=None,
         checkpoint=None,
-        iterator_train=InMemoryBatches,
+        iterator_train=ShuffledBatches,
         **kwargs,
     ):
         self.generator = generator
@@ -150,7 +152,7 @@ class AdversarialNet(NeuralNet):
 
         Those that the checkpoint knows of are not run again. skorch's ``fit_loop``
         calls ``run_single_epoch`` for each, and that ``train_step`` for each batch of
-        ``InMemoryBatches``.
+        ``ShuffledBatches``.
 
         Raises
         ------
@@ -265,12 +267,9 @@ class AdversarialNet(NeuralNet):
         """Return the discriminator, its BatchNorm statistics those of the rows."""
         order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
         bounds = equal_batches(len(order), self.batch_size)
-        batches = (
-            self.to_batch(rows[order[start:stop]])
-            for start, stop in zip(bounds, bounds[1:], strict=False)
-        )
         name = self.module_names[-1] if self.average_discriminator else "discriminator_"
-        return gather_batch_norm(getattr(self, name), batches)
+        with closing(gather(rows, order, bounds)) as batches:
+            return gather_batch_norm(getattr(self, name), map(self.to_batch, batches))
 
     def averaged_generator(self):
         """Return the generator with averaged weights, BatchNorm statistics to match."""
