@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 from torch.nn.functional import adaptive_max_pool2d, max_pool2d
 
@@ -253,9 +254,11 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
 
         Parameters
         ----------
-        X : array-like or sequence of paths or of PIL images
+        X : array-like, ImageSequence, or sequence of paths or of PIL images
             Images ``(n, h, w)`` or ``(n, h, w, c)`` with channels last, flattened
-            images ``(n, d)`` with ``image_shape`` set, or flat rows ``(n, d)``.
+            images ``(n, d)`` with ``image_shape`` set, or flat rows ``(n, d)``. What is
+            too large for memory is a memory map or a sequence of
+            :mod:`sklgan.datasets`.
         y : Ignored
             There for the sake of pipelines.
 
@@ -315,22 +318,30 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
             for shape in (shapes[layer - 1] for layer in self.layers_)
         ]
 
-    def transform(self, X):
+    # It is for direct calls: pipelines do not route it.
+    __metadata_request__transform = {"out": UNUSED}
+
+    def transform(self, X, out=None):
         """Return the features of X.
 
         Parameters
         ----------
-        X : array-like or sequence of paths or of PIL images
+        X : array-like, ImageSequence, or sequence of paths or of PIL images
             As in ``fit``.
+        out : ndarray of shape (n_samples, n_features_out), float32, default=None
+            Where to write the features, batch by batch; for example a memory map, made
+            by ``np.lib.format.open_memmap``.
 
         Returns
         -------
         features : ndarray of shape (n_samples, n_features_out), float32
-            The only array of that size which is ever allocated.
+            ``out``, or the only array of that size which is ever allocated.
         """
         check_is_fitted(self)
         X = check_images(self, X, reset=False)
-        features_out = np.empty((len(X), self._n_features_out), dtype=np.float32)
+        shape = len(X), self._n_features_out
+        features_out = np.empty(shape, np.float32) if out is None else out
+        _check_out(features_out, shape)
         out = torch.from_numpy(features_out)
 
         def write(rows, features, logits):
@@ -382,6 +393,25 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
+
+
+def _check_out(out, shape):
+    """Raise an error unless features of this shape can be written to an array."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(
+            f"out is {type(out).__name__}; pass an ndarray or a memory map of shape "
+            f"{shape} and dtype float32."
+        )
+    if out.shape != shape or out.dtype != np.float32:
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}; the features have shape "
+            f"{shape} and dtype float32. Make it so: np.empty({shape}, np.float32)."
+        )
+    if not out.flags.writeable or min(out.strides, default=0) < 0:
+        raise ValueError(
+            "out is read-only or reversed; pass an array that can be written to, such "
+            "as a memory map opened with mode='r+'."
+        )
 
 
 def _pool(activation, shape):

@@ -306,3 +306,49 @@ def test_rows_that_do_not_fit_on_the_card_are_streamed(two_colours, path, monkey
         assert_same_weights(extractor(device="cuda").fit(X), fits)
     assert_same_weights(loaded, fits)
     assert readers() == []
+
+
+# Features in an array of the user's ------------------------------------------------
+
+
+def test_features_are_written_to_out(path, two_colours, tmp_path):
+    X = np.load(path, mmap_mode="r")
+    gan = extractor(max_epochs=0).fit(X)
+    expected = gan.transform(two_colours[0])
+    out = np.lib.format.open_memmap(
+        tmp_path / "features.npy", "w+", np.float32, expected.shape
+    )
+    assert gan.transform(X, out=out) is out
+    out.flush()
+    assert_array_equal(np.load(tmp_path / "features.npy"), expected)
+    wide = np.zeros((64, 2 * expected.shape[1]), np.float32)
+    gan.transform(X, wide[:, ::2])
+    assert_array_equal(wide[:, ::2], expected)
+
+
+def test_an_out_that_does_not_fit_is_refused_and_left_alone(two_colours):
+    X = two_colours[0]
+    gan = extractor(max_epochs=0).fit(X)
+    shape = gan.transform(X).shape
+    read_only = np.ones(shape, np.float32)
+    read_only.flags.writeable = False
+    for out, message in [
+        (np.ones(shape, np.float64), "dtype float64"),
+        (np.ones(shape, ">f4"), "dtype >f4"),
+        (np.ones((63, shape[1]), np.float32), r"out has shape \(63, "),
+        (read_only, "read-only"),
+        (np.ones(shape, np.float32)[::-1], "reversed"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            gan.transform(X, out=out)
+        assert (out == 1).all()
+    with pytest.raises(TypeError, match="out is list"):
+        gan.transform(X, out=[])
+
+
+def test_set_output_and_routing_do_not_mind_out(two_colours):
+    X = two_colours[0]
+    gan = extractor(max_epochs=0).set_output(transform="pandas")
+    features = gan.fit_transform(X)
+    assert list(features.columns) == gan.get_feature_names_out().tolist()
+    assert not hasattr(gan, "set_transform_request")
