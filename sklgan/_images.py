@@ -202,6 +202,11 @@ def _as_array(X):
         )
     if issparse(X) or hasattr(X, "columns") or isinstance(X, ImageSequence):
         return X
+    if hasattr(X, "features") and hasattr(X, "column_names"):
+        raise TypeError(
+            f"X is a {type(X).__name__} of Hugging Face's. Pass "
+            "sklgan.datasets.HuggingFaceImages(X)."
+        )
     if hasattr(X, "detach"):  # a torch tensor, perhaps with gradients or on a GPU
         X = X.detach().cpu()
     if not isinstance(X, np.ndarray):

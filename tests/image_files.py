@@ -30,22 +30,22 @@ class Dataset:
     """The part of a Hugging Face Dataset that is in use; rows are dicts."""
 
     def __init__(self, **columns):
-        self.columns = columns
+        self.values, self.features = columns, dict.fromkeys(columns)
         self.column_names = list(columns)
 
     def __len__(self):
-        return len(self.columns[self.column_names[0]])
+        return len(self.values[self.column_names[0]])
 
     def __getitem__(self, key):
         if isinstance(key, str):
-            return self.columns[key]
+            return self.values[key]
         if isinstance(key, list):
             return {
                 name: [self._decoded(values[k]) for k in key]
-                for name, values in self.columns.items()
+                for name, values in self.values.items()
             }
         return {
-            name: self._decoded(values[key]) for name, values in self.columns.items()
+            name: self._decoded(values[key]) for name, values in self.values.items()
         }
 
     def _decoded(self, value):

@@ -154,7 +154,7 @@ def test_parts_of_images_are_refused(images):
     with pytest.raises(IndexError, match="one dimension, got 2"):
         images[[[1, 2]]]
     with pytest.raises(ValueError, match="decoded to be an array"):
-        np.array(images, copy=False)
+        images.__array__(copy=False)
 
 
 def test_a_cache_is_written_once_and_has_the_same_images(images, sources, tmp_path):
@@ -234,6 +234,19 @@ def test_a_classifier_learns_from_the_labels_of_a_folder(sources, room, monkeypa
     assert_array_equal(both[0].predict(images), both[1].predict(X))
 
 
+def test_strings_are_classes_too(sources, tmp_path):
+    for k, name in enumerate(["red"] * 4 + ["blue"] * 4 + ["unlabeled"] * 8):
+        (tmp_path / name).mkdir(exist_ok=True)
+        image = Image.fromarray(sources["X"][k if name == "red" else 32 + k])
+        image.save(tmp_path / name / f"{k:02}.png")
+    images = ImageFolder(tmp_path)
+    gan = SemiSupervisedGANClassifier(n_filters=4, max_epochs=1, random_state=0)
+    gan.fit(images, images.y)
+    assert gan.classes_.tolist() == images.classes.tolist() == ["blue", "red"]
+    assert set(gan.predict(images)) <= {"blue", "red"}
+    assert gan.n_labeled_ == 8
+
+
 def test_a_grid_search_gives_the_scores_of_the_array(images, sources):
     scores = []
     for X in (images, sources["X"]):
@@ -278,5 +291,7 @@ def test_wrong_images_are_refused_as_arrays_are(sources):
         extractor().fit(sources["X"].reshape(64, -1)).transform(images)
     with pytest.raises(ValueError, match="does not match X of shape"):
         extractor(image_shape=(9, 9, 3)).fit(images)
+    with pytest.raises(TypeError, match=r"HuggingFaceImages\(X\)"):
+        extractor().fit(sources["huggingface"].dataset)
     with pytest.warns(UserWarning, match="outside the range of the model"):
         extractor().fit(sources["X"] / 255).transform(images)

@@ -295,6 +295,7 @@ def test_rows_on_disk_are_kept_where_they_are_few(path, monkeypatch):
     rows = place_rows(X, torch.device("cpu"))
     assert isinstance(rows, StreamedRows)
     assert_array_equal(rows[torch.tensor([3, 1])], X[[3, 1]])
+    assert_array_equal(rows[5:9], X[5:9])
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")

@@ -29,7 +29,9 @@ class StreamedRows:
         return self.shape[0]
 
     def __getitem__(self, index):
-        """Return the rows of an index tensor, on the device."""
+        """Return the rows of an index tensor or a slice, on the device."""
+        if isinstance(index, slice):
+            index = torch.arange(len(self))[index]
         return self._send(self._read(index.cpu()))
 
     def batches(self, indices):
