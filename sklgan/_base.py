@@ -19,10 +19,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
 from sklgan._checkpoint import open_checkpoint
-from sklgan._decoding import quiet_pillow
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
-from sklgan._placement import place_rows
+from sklgan._placement import place_rows, while_read
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
@@ -204,7 +203,7 @@ class BaseGAN(BaseEstimator):
             **options,
         )
         # A continuation that drew the same numbers again would learn less from them.
-        with torch_seed(seed + self.n_iter_, device), quiet_pillow():
+        with torch_seed(seed + self.n_iter_, device), while_read(X):
             net.initialize()
             if hasattr(self, "generator_"):
                 self._load_training_state(net)

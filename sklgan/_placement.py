@@ -1,8 +1,7 @@
 """Where rows lie, and how they come to the device: at once, or batch by batch."""
 
-from contextlib import closing
+from contextlib import closing, nullcontext
 
-import numpy as np
 import torch
 from sklearn.utils import gen_batches
 
@@ -41,7 +40,10 @@ def place_rows(X, device):
     if read is None:
         read = X.__getitem__
     return StreamedRows(
-        lambda index: as_tensor(read(index.numpy())), tuple(X.shape), device
+        lambda index: as_tensor(read(index.numpy())),
+        tuple(X.shape),
+        device,
+        _n_bytes(X) // len(X),
     )
 
 
@@ -67,9 +69,15 @@ def read_batches(X, batch_size):
         for rows in slices:
             yield rows, X[rows]
         return
-    batches = read_ahead(lambda rows: (rows, read(rows)), slices)
-    with quiet_pillow(), closing(batches):
+    n_bytes = batch_size * _n_bytes(X) // max(1, len(X))
+    batches = read_ahead(lambda rows: (rows, read(rows)), slices, n_bytes)
+    with while_read(X), closing(batches):
         yield from batches
+
+
+def while_read(X):
+    """Return the context in which threads may read X."""
+    return quiet_pillow() if isinstance(X, ImageSequence) else nullcontext()
 
 
 def _reader(X):
@@ -82,11 +90,16 @@ def _reader(X):
 
 def _fits(X, device, on_disk):
     """Tell whether all rows may lie on the device, or in memory if that is a CPU."""
-    n_bytes = np.dtype(X.dtype).itemsize * X.shape[0] * X.shape[1]
+    n_bytes = _n_bytes(X)
     if device.type == "cuda":
         # The other half is for the networks.
         return n_bytes <= torch.cuda.mem_get_info(device)[0] // 2
     return not on_disk or n_bytes <= _KEPT_BYTES
+
+
+def _n_bytes(X):
+    """Return what all rows take in memory."""
+    return X.dtype.itemsize * X.shape[0] * X.shape[1]
 
 
 def _load(X, device):

@@ -6,12 +6,16 @@ from itertools import islice
 
 from joblib import cpu_count
 
+# Results in waiting, in bytes: few threads read where each result is large.
+_ROOM = 2**29
 
-def read_ahead(read, items, n_workers=None):
+
+def read_ahead(read, items, n_bytes):
     """Yield ``read(item)`` for each item, in order, read by threads ahead of time.
 
-    At most two results more than there are threads wait to be fetched. The threads end
-    with the iteration, however it ends; what ``read`` raises is raised here.
+    There are as many threads as CPUs, and at most two results more wait to be fetched.
+    The threads end with the iteration, however it ends; what ``read`` raises is raised
+    here.
 
     Parameters
     ----------
@@ -19,10 +23,11 @@ def read_ahead(read, items, n_workers=None):
         Called from several threads at once.
     items : iterable
         Consumed in the caller's thread.
-    n_workers : int, default=None
-        Number of threads; None takes that of the CPUs.
+    n_bytes : int
+        About what one result takes.
     """
-    items, n_workers = iter(items), n_workers or cpu_count()
+    items = iter(items)
+    n_workers = max(1, min(cpu_count(), _ROOM // max(1, n_bytes) - 2))
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="sklgan-read")
     waiting = deque()
     try:

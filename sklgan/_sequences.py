@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import warnings
+from contextlib import closing
 from math import prod
 from numbers import Integral
 from pathlib import Path
@@ -25,6 +26,9 @@ from sklgan._prefetch import read_ahead
 
 # Images handed to a thread at a time: the cost of a task is then negligible.
 _CHUNK = 32
+
+# A guess at what a thread needs to look at images of which no size is known, in bytes.
+_LOOKED_AT = 2**20
 
 
 def _chunks(rows):
@@ -73,7 +77,7 @@ class ImageSequence:
             return inspect_pictures(self._pictures(rows), rows, load=load)
 
         with quiet_pillow():
-            parts = list(read_ahead(look, _chunks(self._rows)))
+            parts = list(read_ahead(look, _chunks(self._rows), _LOOKED_AT))
         headers = [found for part in parts for found in part]
         good = [not isinstance(found, ImageDecodeError) for found in headers]
         errors = [found for found in headers if isinstance(found, ImageDecodeError)]
@@ -101,6 +105,11 @@ class ImageSequence:
     def _read(self, rows):
         """Return rows of the source, (b, h, w, c); called from several threads."""
         return decode_rows(self._pictures(rows), rows, self._image_shape, fit=self._fit)
+
+    def _read_all(self, rows):
+        """Yield the same in parts, read by threads."""
+        n_bytes = _CHUNK * prod(self._image_shape)
+        return read_ahead(self._read, _chunks(rows), n_bytes)
 
     def _source(self):
         """Return text that tells this source from others, for a cache."""
@@ -196,7 +205,7 @@ class ImageSequence:
         images = np.empty((len(chosen), *self.shape[1:]), self.dtype)
         start = 0
         with quiet_pillow():
-            for part in read_ahead(self._read, _chunks(chosen)):
+            for part in self._read_all(chosen):
                 images[start : start + len(part)] = part.reshape(-1, *self.shape[1:])
                 start += len(part)
         return images
@@ -260,8 +269,7 @@ class ImageSequence:
         if path.exists():
             check_cache(path, digest)
         else:
-            with quiet_pillow():
-                parts = read_ahead(self._read, _chunks(self._rows))
+            with quiet_pillow(), closing(self._read_all(self._rows)) as parts:
                 write_cache(path, shape, parts, digest)
         images = NpyImages(path, y=self.y)
         return images.reshape(self.shape) if self._flat else images

@@ -54,23 +54,25 @@ def assert_same_weights(one, other):
 
 
 def test_results_come_in_order_and_threads_end():
-    assert list(read_ahead(lambda x: x * 2, range(100), 3)) == list(range(0, 200, 2))
-    assert list(read_ahead(str, [], 3)) == []
+    assert list(read_ahead(lambda x: x * 2, range(100), 8)) == list(range(0, 200, 2))
+    assert list(read_ahead(str, [], 8)) == []
     assert readers() == []
 
 
 def test_no_more_is_read_ahead_than_there_is_room_for():
     begun = []
-    results = read_ahead(begun.append, iter(range(100)), 2)
+    # Of 1 GB each: one thread, whatever the number of CPUs.
+    results = read_ahead(begun.append, iter(range(100)), 2**30)
     for _ in range(10):
         next(results)
+    assert len(readers()) == 1
     results.close()
-    assert max(begun) < 10 + 2 + 2
+    assert max(begun) < 10 + 1 + 2
     assert readers() == []
 
 
 def test_an_error_comes_through_in_its_place():
-    results = read_ahead(lambda x: 1 // x, [1, 1, 0, 1], 2)
+    results = read_ahead(lambda x: 1 // x, [1, 1, 0, 1], 8)
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -204,8 +206,9 @@ def test_reading_a_map_takes_no_memory(tmp_path):
         lambda index: torch.from_numpy(find_mapping(X).read(index.numpy())),
         X.shape,
         "cpu",
+        1_000_000,
     )
-    for batch in rows.batches(order.split(5)):
+    for batch in rows.batches(order.split(5), 5):
         assert batch.sum() == 20
     # Of 100 MB; the threads' arenas hold a few batches of 5.
     assert private() - before < 60

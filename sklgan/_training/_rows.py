@@ -19,10 +19,13 @@ class StreamedRows:
         Of all rows together.
     device : torch.device
         Where the rows are needed.
+    n_bytes : int
+        What one row takes.
     """
 
-    def __init__(self, read, shape, device):
-        self.read, self.shape, self.device = read, shape, torch.device(device)
+    def __init__(self, read, shape, device, n_bytes):
+        self.read, self.shape, self.n_bytes = read, shape, n_bytes
+        self.device = torch.device(device)
 
     def __len__(self):
         """Return the number of rows."""
@@ -34,9 +37,10 @@ class StreamedRows:
             index = torch.arange(len(self))[index]
         return self._send(self._read(index.cpu()))
 
-    def batches(self, indices):
+    def batches(self, indices, batch_size):
         """Yield the rows of each index tensor, read by threads ahead of time."""
-        with closing(read_ahead(self._read, indices)) as batches:
+        n_bytes = batch_size * self.n_bytes
+        with closing(read_ahead(self._read, indices, n_bytes)) as batches:
             for batch in batches:
                 yield self._send(batch)
 
@@ -71,5 +75,5 @@ def gather(rows, order, boundaries):
         for index in indices:
             yield rows[index]
         return
-    with closing(rows.batches(indices)) as batches:
+    with closing(rows.batches(indices, boundaries[1] - boundaries[0])) as batches:
         yield from batches
