@@ -140,7 +140,9 @@ def compare_memory_map(folder, args):
     for _ in range(args.rounds):
         for name, results in runs.items():
             in_memory = name == "in memory"
-            results.append(in_child(str(path), in_memory, args.epochs, args.batch_size))
+            run = in_child(str(path), in_memory, args.epochs, args.batch_size)
+            print(f"{name}: {run['fit']:.0f}, {run['transform']:.0f} img/s", flush=True)
+            results.append(run)
     n_bytes, output = path.stat().st_size, runs["memory map"][0]["output"]
     print(
         f"{args.n_images} images {SIZE} x {SIZE} x 3: {n_bytes / MEGABYTE:.0f} MB; "
