@@ -27,6 +27,7 @@ from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
 from sklgan._namespaces import empty_beside, like, without_namespace
+from sklgan._placement import place_rows, while_read
 from sklgan._streams import draw_seed
 from sklgan._tasks import CallbackSupportMixin, TrainingTasks, fit_task
 from sklgan._tensors import (
@@ -232,13 +233,13 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
             **options,
         )
         # A continuation that drew the same numbers again would learn less from them.
-        with torch_seed(seed + self.n_iter_, device):
+        with torch_seed(seed + self.n_iter_, device), while_read(X):
             net.initialize()
             if hasattr(self, "generator_"):
                 self._load_training_state(net)
-            rows = as_tensor(X).to(device)
+            rows = place_rows(X, device)
             y = None if y is None else as_tensor(y).to(device)
-            own = rows[: len(rows) - n_remembered]
+            own = rows[:-n_remembered] if n_remembered else rows
             try:
                 if net.max_epochs > 0:
                     net.train(rows, y)

@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sklgan._placement import read_batches
+
 _FORMAT = 2
 
 # What stands in the JSON where a tensor was.
@@ -249,7 +251,7 @@ def describe_training(gan, X, y, seed):
     ----------
     gan : BaseGAN
         Its parameters are read, and how many epochs it has behind it.
-    X, y : ndarray or None
+    X, y : ndarray, ImageSequence or None
         The rows to train on, of which the shape and a checksum are kept.
     seed : int
         Of the draws; not held against a training that was not given any.
@@ -282,10 +284,9 @@ def _plain(value):
 def _describe_array(array):
     """Return shape, dtype and checksum of an array."""
     digest = hashlib.sha256()
-    for start in range(0, len(array), 1024):
-        block = array[start : start + 1024]
-        block = block.cpu().numpy() if torch.is_tensor(block) else block
-        digest.update(np.ascontiguousarray(block).data)
+    for _, batch in read_batches(array, 1024):
+        batch = batch.cpu().numpy() if torch.is_tensor(batch) else batch
+        digest.update(np.ascontiguousarray(batch).data)
     shape = "x".join(map(str, array.shape))
     dtype = str(array.dtype).removeprefix("torch.")
     return f"{shape} {dtype} with checksum {digest.hexdigest()[:16]}"

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from sklearn.base import TransformerMixin, _fit_context
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
-from torch.nn.functional import adaptive_max_pool2d, max_pool2d
 
 from sklgan._base import BaseGAN
+from sklgan._features import check_out, pool
 from sklgan._images import check_images
 from sklgan._namespaces import empty_beside, like
 from sklgan._tensors import torch_seed
@@ -254,9 +255,11 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
 
         Parameters
         ----------
-        X : array-like or sequence of paths or of PIL images
+        X : array-like, ImageSequence, or sequence of paths or of PIL images
             Images ``(n, h, w)`` or ``(n, h, w, c)`` with channels last, flattened
-            images ``(n, d)`` with ``image_shape`` set, or flat rows ``(n, d)``.
+            images ``(n, d)`` with ``image_shape`` set, or flat rows ``(n, d)``. What is
+            too large for memory is a memory map or a sequence of
+            :mod:`sklgan.datasets`.
         y : Ignored
             There for the sake of pipelines.
 
@@ -356,34 +359,46 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
             for shape in (shapes[layer - 1] for layer in self.layers_)
         ]
 
-    def transform(self, X):
+    # It is for direct calls: pipelines do not route it.
+    __metadata_request__transform = {"out": UNUSED}
+
+    def transform(self, X, out=None):
         """Return the features of X.
 
         Parameters
         ----------
-        X : array-like or sequence of paths or of PIL images
+        X : array-like, ImageSequence, or sequence of paths or of PIL images
             As in ``fit``.
+        out : ndarray of shape (n_samples, n_features_out), float32, default=None
+            Where to write the features, batch by batch; for example a memory map, made
+            by ``np.lib.format.open_memmap``.
 
         Returns
         -------
         features : ndarray of shape (n_samples, n_features_out), float32
-            The only array of that size which is ever allocated. Under scikit-learn's
-            array API dispatch, an array of the namespace and on the device of X.
+            ``out``, or the only array of that size which is ever allocated. Under
+            scikit-learn's array API dispatch, an array of the namespace and on the
+            device of X.
         """
         check_is_fitted(self)
         images = check_images(self, X, reset=False)
-        out = empty_beside(images, len(images), self._n_features_out)
+        shape = len(images), self._n_features_out
+        if out is None:
+            features_out = empty_beside(images, *shape)
+        else:
+            check_out(out, shape)
+            features_out = torch.from_numpy(out)
 
         def write(rows, features, logits):
             start = 0
             for layer, shape in zip(self.layers_, self._feature_shapes, strict=True):
                 stop = start + int(np.prod(shape))
-                pooled = _pool(features[layer - 1], shape)
-                out[rows, start:stop].unflatten(1, shape).copy_(pooled)
+                pooled = pool(features[layer - 1], shape)
+                features_out[rows, start:stop].unflatten(1, shape).copy_(pooled)
                 start = stop
 
         self._discriminate(images, write)
-        return like(out, X)
+        return like(features_out, X) if out is None else out
 
     @property
     def _n_features_out(self):
@@ -423,17 +438,3 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _pool(activation, shape):
-    """Max-pool an activation (n, c, h, w) to the grid of ``shape`` (c, rows, columns).
-
-    Windows that divide the map evenly are left to the faster kernel.
-    """
-    if len(shape) == 1 or tuple(activation.shape[2:]) == shape[1:]:
-        return activation
-    sides, grid = activation.shape[2:], shape[1:]
-    if all(side % cells == 0 for side, cells in zip(sides, grid, strict=True)):
-        window = [side // cells for side, cells in zip(sides, grid, strict=True)]
-        return max_pool2d(activation, window)
-    return adaptive_max_pool2d(activation, grid)

@@ -4,13 +4,17 @@ import os
 import struct
 import warnings
 import zlib
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
+from io import BytesIO
+from numbers import Integral
+from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
 from PIL import Image, ImageOps, UnidentifiedImageError
 from sklearn.utils import gen_batches
 
+CHANNELS = (1, 3, 4)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 # What Pillow's decoders are known to raise on damaged or hostile files.
@@ -37,6 +41,45 @@ _PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
 _QUARTER_TURNS = {5, 6, 7, 8}
 _GLOB = 'sorted(Path(folder).glob("*.png"))'
+
+
+class ImageDecodeError(ValueError):
+    """A picture that cannot be decoded; the message names it."""
+
+
+class EncodedImage(NamedTuple):
+    """An image file that is no file: its bytes, and what to call it in messages."""
+
+    data: bytes
+    name: str
+
+
+def check_image_shape(image_shape):
+    """Return the parameter image_shape as (h, w, c) of plain integers, or None.
+
+    Raises
+    ------
+    ValueError
+        If it is no shape of an image.
+    """
+    if image_shape is None:
+        return None
+    sizes = tuple(image_shape) if np.iterable(image_shape) else ()
+    is_integer = [isinstance(s, Integral) and not isinstance(s, bool) for s in sizes]
+    if len(sizes) not in (2, 3) or not all(is_integer) or min(sizes) < 1:
+        raise ValueError(
+            f"image_shape={image_shape!r} is not a shape. Pass two or three positive "
+            "integers, (h, w) for grey images or (h, w, c), or None."
+        )
+    sizes = tuple(int(size) for size in sizes)
+    if len(sizes) == 2:
+        return (*sizes, 1)
+    if sizes[2] not in CHANNELS:
+        raise ValueError(
+            f"image_shape={image_shape!r} has {sizes[2]} channels. The channels come "
+            "last, (h, w, c), and c is 1, 3 or 4."
+        )
+    return sizes
 
 
 def list_pictures(X):
@@ -111,7 +154,7 @@ def decode_pictures(pictures, image_shape=None):
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         headers = _over_pictures(_read_header, pictures)
-        shape = _common_shape(pictures, headers) if image_shape is None else image_shape
+        shape = common_shape(headers) if image_shape is None else image_shape
         layout = shape[:2] if shape[2] == 1 else shape
         images = np.empty((len(pictures), *layout), dtype=np.uint8)
 
@@ -120,6 +163,75 @@ def decode_pictures(pictures, image_shape=None):
 
         _over_pictures(decode, pictures)
     return images
+
+
+@contextmanager
+def quiet_pillow():
+    """Hush Pillow's warnings within the context, but make a suspected bomb an error.
+
+    Filters belong to the whole process: threads that decode must not set them, their
+    parent has to. Other packages' warnings stay as they are.
+    """
+    Image.init()  # here, because it is not thread-safe
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+def inspect_pictures(pictures, rows, *, load):
+    """Look at pictures, in this thread, and decode them only if told to.
+
+    Parameters
+    ----------
+    pictures : list of (str, path-like, EncodedImage, PIL image or ImageDecodeError)
+        The pictures, or why there is none.
+    rows : sequence of int
+        Their numbers, for messages.
+    load : bool
+        Whether to decode them, which finds out what is damaged behind its header.
+
+    Returns
+    -------
+    headers : list of (tuple or ImageDecodeError)
+        The name, (h, w) and mode of each, or why it cannot be decoded.
+    """
+    headers = []
+    for picture, row in zip(pictures, rows, strict=True):
+        try:
+            _raise_if_error(picture)
+            header = _read_header(picture, row)
+            if load:
+                _decode(picture, row, (*header[1], 3), fit=False)
+            headers.append(header)
+        except ImageDecodeError as error:
+            headers.append(error)
+    return headers
+
+
+def decode_rows(pictures, rows, image_shape, *, fit):
+    """Decode pictures, in this thread, into one array (b, h, w, c).
+
+    Parameters
+    ----------
+    pictures, rows
+        As for ``inspect_pictures``.
+    image_shape : tuple of (h, w, c)
+        The shape to give to each.
+    fit : bool
+        Whether other sizes are scaled and cropped; they are an error otherwise.
+    """
+    images = np.empty((len(pictures), *image_shape), dtype=np.uint8)
+    for image, picture, row in zip(images, pictures, rows, strict=True):
+        _raise_if_error(picture)
+        image[...] = _decode(picture, row, image_shape, fit).reshape(image_shape)
+    return images
+
+
+def _raise_if_error(picture):
+    """Raise what stands in the place of a picture that could not be had."""
+    if isinstance(picture, ImageDecodeError):
+        raise picture
 
 
 def _is_image(picture):
@@ -159,11 +271,13 @@ def _name(picture, index):
     """Name a picture for a message."""
     if _is_image(picture):
         return f"X[{index}] (a PIL image)"
+    if isinstance(picture, EncodedImage):
+        return picture.name
     return repr(os.fspath(picture))
 
 
 def _refusal(picture, index, error):
-    """Return the ValueError that names a picture and why it cannot be decoded."""
+    """Return the error that names a picture and why it cannot be decoded."""
     if isinstance(error, FileNotFoundError):
         reason = "there is no such file"
     elif isinstance(error, IsADirectoryError):
@@ -181,7 +295,7 @@ def _refusal(picture, index, error):
         reason = error.strerror
     else:
         reason = f"it is damaged or of an unsupported kind ({error})"
-    return ValueError(
+    return ImageDecodeError(
         f"{_name(picture, index)} cannot be decoded: {reason}. Correct it or remove it "
         "from X."
     )
@@ -189,26 +303,33 @@ def _refusal(picture, index, error):
 
 def _open(picture):
     """Return a context that gives the PIL image of a picture."""
-    return nullcontext(picture) if _is_image(picture) else Image.open(picture)
+    if _is_image(picture):
+        return nullcontext(picture)
+    encoded = isinstance(picture, EncodedImage)
+    return Image.open(BytesIO(picture.data) if encoded else picture)
 
 
 def _read_header(picture, index):
-    """Return the (h, w) and the mode, L, RGB or RGBA, of a picture not yet decoded."""
+    """Return name, (h, w) and mode, L, RGB or RGBA, of a picture not yet decoded."""
     try:
         with _open(picture) as image:
             size, mode = _upright_size(image), image.mode
             has_alpha = image.has_transparency_data
     except _DECODE_ERRORS as error:
         raise _refusal(picture, index, error) from error
+    _check_depth(mode, picture, index)
+    kind = "L" if mode in ("1", "L") else "RGB"
+    return _name(picture, index), size, "RGBA" if has_alpha else kind
+
+
+def _check_depth(mode, picture, index):
+    """Refuse a mode of which uint8 would lose something."""
     if mode[0] == "F" or mode == "I" or mode.startswith("I;"):
         raise ValueError(
             f"{_name(picture, index)} has more than 8 bits a pixel (mode {mode!r}), "
             "which would be lost. Pass such images as an array of numbers: "
             "np.stack([np.asarray(Image.open(path)) for path in paths])."
         )
-    if has_alpha:
-        return size, "RGBA"
-    return size, "L" if mode in ("1", "L") else "RGB"
 
 
 def _orientation(image):
@@ -236,19 +357,22 @@ def _upright_size(image):
     return height, width
 
 
-def _common_shape(pictures, headers):
-    """Return the (h, w, c) of all pictures, from their headers."""
-    (height, width), _ = headers[0]
-    for index, (size, _) in enumerate(headers):
-        if size != (height, width):
-            raise _mixed_sizes(
-                (_name(pictures[0], 0), (height, width)),
-                (_name(pictures[index], index), size),
-            )
-    modes = {mode for _, mode in headers}
+def common_shape(headers):
+    """Return the (h, w, c) of pictures with these (name, (h, w), mode).
+
+    Raises
+    ------
+    ValueError
+        If sizes differ.
+    """
+    first, size, _ = headers[0]
+    for name, other, _ in headers:
+        if other != size:
+            raise _mixed_sizes((first, size), (name, other))
+    modes = {mode for _, _, mode in headers}
     if "RGBA" in modes:
-        return height, width, 4
-    return height, width, 1 if modes == {"L"} else 3
+        return *size, 4
+    return *size, 1 if modes == {"L"} else 3
 
 
 def _mixed_sizes(*found):
@@ -266,12 +390,14 @@ def _decode(picture, index, image_shape, fit):
     height, width, channels = image_shape
     try:
         with _open(picture) as opened:
+            depth = opened.mode
             image = _to_mode(opened, _MODES[channels])
             if fit and image.size != (width, height):
                 image = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
             pixels = np.asarray(image)
     except _DECODE_ERRORS as error:
         raise _refusal(picture, index, error) from error
+    _check_depth(depth, picture, index)
     if pixels.shape[:2] != (height, width):  # the header promised another size
         raise _mixed_sizes(
             ("the header of the first file", (height, width)),

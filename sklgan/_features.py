@@ -1,4 +1,4 @@
-"""Features of images for figures of quality: pooled activations of a network.
+"""Pooled activations of a network, as features and for figures of quality.
 
 Figures of different epochs can be compared in a space that does not move: that of a
 network as it was initialised, scaled once by real rows. Random features tell images
@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch.nn.functional import adaptive_max_pool2d
+from torch.nn.functional import adaptive_max_pool2d, max_pool2d
 
 from sklgan._inference import run_discriminator
 from sklgan._tensors import torch_seed
@@ -50,8 +50,22 @@ def _pool(feature, side):
     """Return an activation (n, c, h, w) or (n, d) as pooled rows, float32."""
     if feature.ndim == 4:
         grid = [min(side, length) for length in feature.shape[2:]]
-        feature = adaptive_max_pool2d(feature, grid).flatten(1)
+        feature = pool(feature, (feature.shape[1], *grid)).flatten(1)
     return feature.float()
+
+
+def pool(activation, shape):
+    """Max-pool an activation (n, c, h, w) to the grid of ``shape`` (c, rows, columns).
+
+    Windows that divide the map evenly are left to the faster kernel.
+    """
+    if len(shape) == 1 or tuple(activation.shape[2:]) == shape[1:]:
+        return activation
+    sides, grid = activation.shape[2:], shape[1:]
+    if all(side % cells == 0 for side, cells in zip(sides, grid, strict=True)):
+        window = [side // cells for side, cells in zip(sides, grid, strict=True)]
+        return max_pool2d(activation, window)
+    return adaptive_max_pool2d(activation, grid)
 
 
 def fixed_space(build, rows, to_batch):
@@ -109,3 +123,22 @@ def probe_accuracy(features, y):
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 4, 5)))
     halves = StratifiedKFold(2, shuffle=True, random_state=0)
     return float(cross_val_score(probe, features, y, cv=halves).mean())
+
+
+def check_out(out, shape):
+    """Raise an error unless features of this shape can be written to an array."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(
+            f"out is {type(out).__name__}; pass an ndarray or a memory map of shape "
+            f"{shape} and dtype float32."
+        )
+    if out.shape != shape or out.dtype != np.float32:
+        raise ValueError(
+            f"out has shape {out.shape} and dtype {out.dtype}; the features have shape "
+            f"{shape} and dtype float32. Make it so: np.empty({shape}, np.float32)."
+        )
+    if not out.flags.writeable or min(out.strides, default=0) < 0:
+        raise ValueError(
+            "out is read-only or reversed; pass an array that can be written to, such "
+            "as a memory map opened with mode='r+'."
+        )

@@ -7,7 +7,7 @@ conversion between the two.
 import warnings
 from collections.abc import Iterator
 from math import prod
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
 import torch
@@ -16,10 +16,15 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import validate_data
 
-from sklgan._decoding import decode_pictures, list_pictures
+from sklgan._decoding import (
+    CHANNELS,
+    check_image_shape,
+    decode_pictures,
+    list_pictures,
+)
+from sklgan._mapping import find_mapping
 from sklgan._namespaces import is_dispatched, moments, numpy_dtype, to_tensor
-
-_CHANNELS = (1, 3, 4)
+from sklgan._sequences import ImageSequence
 
 # The first is what all other dtypes are converted to.
 _CHECKS = {"dtype": [np.float32, np.uint8, np.float64], "order": "C"}
@@ -30,6 +35,9 @@ _TOLERANCE = 0.05
 
 # Rows at a time: StandardScaler makes a float64 copy of what it is given.
 _SCALER_BATCH = 4096
+
+# Of images that are not decoded yet, so many are looked at; all are checked in use.
+_SEEN = 64
 
 # A model of a range this wide is not meant for values in [0, 1].
 _WIDE_SPAN = 100
@@ -44,7 +52,7 @@ def check_images(estimator, X, *, reset):
         Its parameters ``image_shape`` and ``data_range`` are read, and with ``reset``
         its fitted attributes ``n_features_in_``, ``feature_names_in_`` (data frames),
         ``image_shape_`` and ``data_range_`` are set, once all is known to be good.
-    X : array-like or sequence of paths or of PIL images
+    X : array-like, ImageSequence, or sequence of paths or of PIL images
         Flat ``(n, d)``, grey ``(n, h, w)`` or colour images ``(n, h, w, c)``.
     reset : bool
         True in ``fit``; False to hold X against what ``fit`` saw.
@@ -53,7 +61,8 @@ def check_images(estimator, X, *, reset):
     -------
     rows : ndarray of shape (n_samples, n_features), dtype uint8, float32 or float64
         C-contiguous, and the memory of X itself where that needs no conversion. A
-        tensor on its device, where X is one and array API dispatch is on.
+        tensor on its device, where X is one and array API dispatch is on; an
+        ImageSequence of two dimensions where X is an ImageSequence.
 
     Raises
     ------
@@ -63,12 +72,15 @@ def check_images(estimator, X, *, reset):
         If X is sparse, a single path or image, or holds what is not a number.
     """
     X, ndim, image_shape = _as_rows(estimator, X, reset)
+    lazy = X if isinstance(X, ImageSequence) else None
     checks = _TENSOR_CHECKS if torch.is_tensor(X) else _CHECKS
+    if lazy is not None:
+        X = X.decode(slice(_SEEN))
     if not reset:
         rows = validate_data(estimator, X, reset=False, **checks)
         if image_shape is not None:
             _warn_if_outside(rows, estimator.data_range_, _dtype_of(X, rows))
-        return rows
+        return rows if lazy is None else lazy
     # The attributes of an earlier fit stay untouched until nothing can fail any more.
     rows = check_array(
         X, ensure_min_samples=2, estimator=estimator, input_name="X", **checks
@@ -80,6 +92,7 @@ def check_images(estimator, X, *, reset):
         data_range = _choose_range(estimator.data_range, rows)
         if not isinstance(estimator.data_range, str):
             _warn_if_outside(rows, data_range, dtype)
+    rows = rows if lazy is None else lazy
     scale = _learn_scale(rows, data_range)
     validate_data(estimator, X, reset=True, skip_check_array=True)
     estimator.image_shape_ = image_shape
@@ -161,37 +174,17 @@ def from_batch(estimator, batch):
     return X.reshape(len(X), -1) if ndim == 2 else X
 
 
-def _check_image_shape(image_shape):
-    """Return the parameter image_shape as (h, w, c) of plain integers, or None."""
-    if image_shape is None:
-        return None
-    sizes = tuple(image_shape) if np.iterable(image_shape) else ()
-    is_integer = [isinstance(s, Integral) and not isinstance(s, bool) for s in sizes]
-    if len(sizes) not in (2, 3) or not all(is_integer) or min(sizes) < 1:
-        raise ValueError(
-            f"image_shape={image_shape!r} is not a shape. Pass two or three positive "
-            "integers, (h, w) for grey images or (h, w, c), or None."
-        )
-    sizes = tuple(int(size) for size in sizes)
-    if len(sizes) == 2:
-        return (*sizes, 1)
-    if sizes[2] not in _CHANNELS:
-        raise ValueError(
-            f"image_shape={image_shape!r} has {sizes[2]} channels. The channels come "
-            "last, (h, w, c), and c is 1, 3 or 4."
-        )
-    return sizes
-
-
 def _as_rows(estimator, X, reset):
     """Return X in two dimensions, the number it had, and its (h, w, c) or None."""
     if reset:
-        image_shape = _check_image_shape(estimator.image_shape)
+        image_shape = check_image_shape(estimator.image_shape)
     else:
         image_shape = estimator.image_shape_
     pictures = list_pictures(X)
     if pictures is None:
         X = _as_array(X)
+        if isinstance(X, np.ndarray):
+            find_mapping(X)  # for its error: to touch what was cut off would kill
         ndim = len(X.shape)
         if ndim < 3 or issparse(X):
             return X, ndim, image_shape
@@ -211,13 +204,18 @@ def _as_array(X):
         raise TypeError(
             f"X is a {type(X).__name__}, which can be read only once. Pass list(X)."
         )
-    if issparse(X) or hasattr(X, "columns"):
+    if issparse(X) or hasattr(X, "columns") or isinstance(X, ImageSequence):
         return X
     if is_dispatched(X):
         X = to_tensor(X).contiguous()
         if X.is_complex():
             raise ValueError(f"Complex data not supported: X has dtype {X.dtype}.")
         return X
+    if hasattr(X, "features") and hasattr(X, "column_names"):
+        raise TypeError(
+            f"X is a {type(X).__name__} of Hugging Face's. Pass "
+            "sklgan.datasets.HuggingFaceImages(X)."
+        )
     if hasattr(X, "detach"):  # a torch tensor, perhaps with gradients or on a GPU
         X = X.detach().cpu()
     if not isinstance(X, np.ndarray):
@@ -294,9 +292,9 @@ def _image_shape(X):
         if shape[2] in (3, 4) and shape[1] > 4:
             raise ValueError(_single_image(X))
         return (*shape[1:], 1)
-    if shape[3] in _CHANNELS:
+    if shape[3] in CHANNELS:
         return shape[1:]
-    if shape[1] in _CHANNELS:
+    if shape[1] in CHANNELS:
         raise ValueError(
             f"X of shape {shape} seems to have its channels first. Pass them last: "
             "X.transpose(0, 2, 3, 1) (for a tensor, X.permute(0, 2, 3, 1))."

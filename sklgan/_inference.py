@@ -1,8 +1,12 @@
 """Fitted networks at work: rows in batches, on the device, without gradients."""
 
+from contextlib import closing
+from functools import partial
+
 import numpy as np
 import torch
 
+from sklgan._placement import read_batches
 from sklgan._tensors import as_tensor
 
 _BATCH = 128
@@ -12,6 +16,7 @@ def for_each_batch(n_rows, run, batch_size=_BATCH):
     """Call ``run(rows, batch_size)`` for slices of at most ``batch_size`` rows.
 
     Where the device's memory does not suffice, the batch is halved and tried again.
+    Returns the size of batch that did.
     """
     start = 0
     while start < n_rows:
@@ -24,6 +29,7 @@ def for_each_batch(n_rows, run, batch_size=_BATCH):
             batch_size //= 2
         else:
             start = rows.stop
+    return batch_size
 
 
 def run_generator(generator, Z, *, pad):
@@ -48,8 +54,8 @@ def run_discriminator(discriminator, X, to_batch, write, *, pad):
     ----------
     discriminator : torch.nn.Module
         On the device to compute on.
-    X : ndarray or Tensor of shape (n_samples, n_features)
-        What ``check_images`` has returned.
+    X : ndarray, Tensor or ImageSequence of shape (n_samples, n_features)
+        What ``check_images`` has returned; what is not in memory is read ahead.
     to_batch : callable
         Some of these rows, as a tensor on the device, to what the network takes.
     write : callable
@@ -60,15 +66,19 @@ def run_discriminator(discriminator, X, to_batch, write, *, pad):
         depend on what is beside it; convolutions do not, and it would cost too much.
     """
     device = next(discriminator.parameters()).device
+    batch_size = _BATCH
 
-    def run(rows, batch_size):
-        batch = to_batch(as_tensor(X[rows]).to(device))
+    def run(part, first, rows, batch_size):
+        batch = to_batch(as_tensor(part[rows]).to(device))
         n = len(batch)
         features, logits = discriminator(_padded(batch, batch_size) if pad else batch)
+        rows = slice(first + rows.start, first + rows.stop)
         write(rows, [feature[:n] for feature in features], logits[:n])
 
-    with torch.inference_mode():
-        for_each_batch(len(X), run)
+    with torch.inference_mode(), closing(read_batches(X, _BATCH)) as parts:
+        for place, part in parts:
+            run_part = partial(run, part, place.start)
+            batch_size = for_each_batch(len(part), run_part, batch_size)
 
 
 def _padded(batch, n_rows):

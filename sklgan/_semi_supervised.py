@@ -395,9 +395,9 @@ default="feature_matching"
             n_remembered=n_remembered,
             streamed=streamed,
         )
-        codes, unlabeled = torch.tensor(codes), np.flatnonzero(codes < 0)
-        predicted = self._logits_of_rows(rows[unlabeled]).argmax(dim=1)
-        codes[unlabeled] = predicted.cpu()
+        # Of all rows: picking some of a memory map would copy them.
+        predicted, codes = self._logits_of_rows(rows).argmax(dim=1), torch.tensor(codes)
+        codes = torch.where(codes < 0, predicted.cpu(), codes)
         self.transduction_ = take(classes, codes, X)
 
     def decision_function(self, X):

@@ -153,7 +153,7 @@ def remember(memory, rows, codes, n_classes, seed):
     labeled = np.flatnonzero(codes >= 0)
     keys = np.random.default_rng(seed).random(len(labeled))
     rows, codes = rows[labeled], codes[labeled]
-    rows = rows.cpu().numpy() if torch.is_tensor(rows) else rows
+    rows = rows.cpu().numpy() if torch.is_tensor(rows) else np.asarray(rows)
     if memory is not None:
         rows = np.concatenate([memory["rows"], rows])
         codes = np.concatenate([memory["codes"], codes])

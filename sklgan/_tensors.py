@@ -56,10 +56,11 @@ def has_native_bfloat16(device):
 def as_tensor(array):
     """Return a tensor that shares the memory of a NumPy array, to be read only.
 
-    What is a tensor already is returned as it is.
+    What is a tensor already is returned as it is; an ImageSequence is decoded.
     """
     if torch.is_tensor(array):
         return array
+    array = np.asarray(array)
     if any(stride < 0 for stride in array.strides):
         array = array.copy()  # torch has no negative strides
     with warnings.catch_warnings():

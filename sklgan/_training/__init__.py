@@ -6,7 +6,7 @@ only room of the house that imports skorch.
 """
 
 from sklgan._training._averages import gather_batch_norm
-from sklgan._training._batches import InMemoryBatches, LabeledBatches, equal_batches
+from sklgan._training._batches import LabeledBatches, ShuffledBatches, equal_batches
 from sklgan._training._callbacks import EpochProgress, EpochTasks, check_callbacks
 from sklgan._training._errors import TrainingDivergedError
 from sklgan._training._keep_best import KeepBest
@@ -17,10 +17,10 @@ __all__ = [
     "AdversarialNet",
     "EpochProgress",
     "EpochTasks",
-    "InMemoryBatches",
     "KeepBest",
     "LabeledBatches",
     "SampleGrid",
+    "ShuffledBatches",
     "TrainingDivergedError",
     "check_callbacks",
     "equal_batches",

@@ -1,8 +1,14 @@
-"""Batches of tensors that lie in memory, on the device."""
+"""Batches of rows in random order, on the device."""
 
 import math
+from contextlib import closing
 
 import torch
+
+from sklgan._rows import StreamedRows, gather
+
+# Labelled rows that take no more than this are kept when the others are streamed.
+_KEPT_BYTES = 2**28
 
 
 def equal_batches(n_rows, batch_size):
@@ -11,11 +17,12 @@ def equal_batches(n_rows, batch_size):
     return [n_rows * k // n_batches for k in range(n_batches + 1)]
 
 
-class InMemoryBatches:
-    """Batches of one tensor in a new random order each epoch.
+class ShuffledBatches:
+    """Batches of all rows in a new random order each epoch.
 
     Slicing a tensor by a permutation is several times faster than a DataLoader, and
-    the permutation is drawn where the tensor is, so nothing waits for the device.
+    the permutation is drawn where the tensor is, so nothing waits for the device. Rows
+    that are streamed are read ahead by threads, in the same order.
     """
 
     def __init__(self, dataset, batch_size):
@@ -29,22 +36,26 @@ class InMemoryBatches:
     def __iter__(self):
         """Yield (rows, y) with y None where there are no labels."""
         order = torch.randperm(self.boundaries[-1], device=self.rows.device)
-        for start, stop in zip(self.boundaries, self.boundaries[1:], strict=False):
-            chosen = order[start:stop]
-            yield self.rows[chosen], None if self.y is None else self.y[chosen]
+        labels = None if self.y is None else self.y[order]
+        with closing(gather(self.rows, order, self.boundaries)) as batches:
+            start = 0
+            for rows in batches:
+                stop = start + len(rows)
+                yield rows, None if labels is None else labels[start:stop]
+                start = stop
 
 
-class LabeledBatches(InMemoryBatches):
+class LabeledBatches(ShuffledBatches):
     """Batches that begin with labelled rows, as many of each class, then any rows.
 
     The labelled rows of a batch are drawn with replacement; the others are a pass over
-    all rows, as in :class:`InMemoryBatches`. All is drawn where the tensors are.
+    all rows, as in :class:`ShuffledBatches`. All is drawn where the tensors are.
 
     Parameters
     ----------
     dataset : skorch.dataset.Dataset
         ``X`` (n, d) and ``y`` (n,): classes from 0 on, or -1 for none. Without any
-        label the batches are those of :class:`InMemoryBatches`, and their y is empty.
+        label the batches are those of :class:`ShuffledBatches`, and their y is empty.
     batch_size : int
         At most so many rows that need no label.
     labeled_batch_size : int
@@ -65,12 +76,29 @@ class LabeledBatches(InMemoryBatches):
         self.members = self.y.argsort(stable=True)[len(self.y) - n_labeled :]
         self.counts, self.first = counts, counts.cumsum(0) - counts
         self.classes = counts.nonzero()[:, 0]
+        self.kept = self._keep_labeled()
+
+    def _keep_labeled(self):
+        """Return the labelled rows where the others are streamed, if they are few."""
+        streamed, n_bytes = isinstance(self.rows, StreamedRows), 0
+        if not streamed:
+            return None
+        parts = []
+        bounds = equal_batches(len(self.members), 128)
+        with closing(gather(self.rows, self.members, bounds)) as batches:
+            for rows in batches:
+                parts.append(rows)
+                n_bytes += rows.nbytes
+                if n_bytes > _KEPT_BYTES:
+                    return None
+        return torch.cat(parts)
 
     def __iter__(self):
         """Yield (rows, y), with y the classes of the first ``len(y)`` rows."""
-        for rows, _ in super().__iter__():
-            labeled, y = self._draw_labeled()
-            yield torch.cat([labeled, rows]), y
+        with closing(super().__iter__()) as batches:
+            for rows, _ in batches:
+                labeled, y = self._draw_labeled()
+                yield torch.cat([labeled, rows]), y
 
     def _draw_labeled(self):
         """Draw rows and their classes; if classes are many, each batch has others."""
@@ -82,4 +110,7 @@ class LabeledBatches(InMemoryBatches):
         counts = self.counts[y]
         # Rounding could make the product the count itself.
         chosen = (torch.rand(n, device=device) * counts).long().minimum(counts - 1)
-        return self.rows[self.members[self.first[y] + chosen]], y
+        places = self.first[y] + chosen
+        if self.kept is not None:
+            return self.kept[places], y
+        return self.rows[self.members[places]], y

@@ -2,20 +2,21 @@
 
 import copy
 import math
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch import nn
 
+from sklgan._rows import gather
 from sklgan._tensors import random_state, set_random_state, torch_seed
 from sklgan._training._averages import (
     batch_norm_in_training,
     gather_batch_norm,
     move_average,
 )
-from sklgan._training._batches import InMemoryBatches, equal_batches
+from sklgan._training._batches import ShuffledBatches, equal_batches
 from sklgan._training._callbacks import EpochEnd, is_early_stop
 from sklgan._training._cuda import GraphedSteps, fast_cudnn
 from sklgan._training._errors import StopTraining, TrainingDivergedError
@@ -98,7 +99,7 @@ class AdversarialNet(NeuralNet):
         to_rows=None,
         from_batch=None,
         callbacks=(),
-        iterator_train=InMemoryBatches,
+        iterator_train=ShuffledBatches,
         **kwargs,
     ):
         self.generator = generator
@@ -193,7 +194,7 @@ class AdversarialNet(NeuralNet):
 
         Those that the checkpoint knows of are not run again. skorch's ``fit_loop``
         calls ``run_single_epoch`` for each, and that ``train_step`` for each batch of
-        ``InMemoryBatches``.
+        ``ShuffledBatches``.
 
         Raises
         ------
@@ -339,13 +340,11 @@ class AdversarialNet(NeuralNet):
         """
         order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
         bounds = equal_batches(len(order), self.batch_size)
-        batches = (
-            self.to_batch(rows[order[start:stop]])
-            for start, stop in zip(bounds, bounds[1:], strict=False)
-        )
         name = self.module_names[-1] if self.average_discriminator else "discriminator_"
         weight = min(1.0, len(rows) / _STREAM_ROWS)
-        return gather_batch_norm(getattr(self, name), batches, before, weight)
+        with closing(gather(rows, order, bounds)) as batches:
+            batches = map(self.to_batch, batches)
+            return gather_batch_norm(getattr(self, name), batches, before, weight)
 
     def averaged_generator(self, before=None):
         """Return the generator with averaged weights, BatchNorm statistics to match.
