@@ -13,7 +13,7 @@ from sklgan._dcgan import DCGANFeatureExtractor
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
-from sklgan._training import TrainingDivergedError
+from sklgan._training import DistributedTrainingError, TrainingDivergedError
 
 __version__ = version("sklgan")
 
@@ -21,6 +21,7 @@ __all__ = [
     "CategoricalGANClusterer",
     "CheckpointError",
     "DCGANFeatureExtractor",
+    "DistributedTrainingError",
     "SamplesDisplay",
     "SemiSupervisedGANClassifier",
     "TorchLinearSVC",

@@ -18,7 +18,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import check_continuation, choose_architecture
-from sklgan._checkpoint import open_checkpoint
+from sklgan._checkpoint import describe_run, open_checkpoint
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
 from sklgan._tensors import (
@@ -31,10 +31,16 @@ from sklgan._tensors import (
     torch_seed,
 )
 from sklgan._training import (
+    BROKEN_OFF,
     AdversarialNet,
     EpochProgress,
     TrainingDivergedError,
     check_callbacks,
+    check_same_fit,
+    is_main_process,
+    joined_processes,
+    leave_group,
+    of_rank_0,
 )
 from sklgan.augment import AUGMENTATIONS, compose
 from sklgan.losses import realness
@@ -121,11 +127,13 @@ class BaseGAN(BaseEstimator):
         """Take back all attributes that were set, if an error leaves the context.
 
         Unless there are new networks: after a divergence or Ctrl-C the estimator has
-        those of the last good epoch.
+        those of the last good epoch. The processes of torch.distributed, if there are
+        several, train together within the context.
         """
         before = vars(self).copy()
         try:
-            yield
+            with joined_processes():
+                yield
         except BaseException:
             generator = vars(self).get("generator_")
             if generator is None or generator is before.get("generator_"):
@@ -194,11 +202,15 @@ class BaseGAN(BaseEstimator):
         device = resolve_device(self.device)
         rng = check_random_state(random_state or self.random_state)
         seed = rng.randint(np.iinfo(np.int32).max)
+        checkpoint = open_checkpoint(self, X, y, seed, number, writes=is_main_process())
+        check_same_fit(partial(describe_run, self, X, y, seed, checkpoint, device))
+        # Without random_state each process has drawn its own.
+        seed = of_rank_0(seed)
         net = self._build_net(
             device,
             discriminator_loss=discriminator_loss,
             generator_loss=generator_loss,
-            checkpoint=open_checkpoint(self, X, y, seed, number),
+            checkpoint=checkpoint,
             **options,
         )
         # A continuation that drew the same numbers again would learn less from them.
@@ -211,7 +223,9 @@ class BaseGAN(BaseEstimator):
             try:
                 if self.max_epochs > 0:
                     net.train(rows, y)
-            except (KeyboardInterrupt, OSError, TrainingDivergedError) as error:
+            except (OSError, *BROKEN_OFF) as error:
+                if not isinstance(error, TrainingDivergedError):
+                    leave_group()
                 self._keep(net, rows)
                 if not isinstance(error, TrainingDivergedError):
                     raise
@@ -242,7 +256,8 @@ class BaseGAN(BaseEstimator):
         generator, discriminator = network_builders(**self._architecture)
         # Casting costs more than it saves on small matrices.
         small = self._architecture["network"] == "mlp"
-        progress = [("progress", EpochProgress())] if self.verbose else []
+        shows = self.verbose and is_main_process()
+        progress = [("progress", EpochProgress())] if shows else []
         return AdversarialNet(
             generator=generator,
             discriminator=discriminator,

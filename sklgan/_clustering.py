@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklgan._base import BaseGAN
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
-from sklgan._training import TrainingDivergedError
+from sklgan._training import TrainingDivergedError, of_rank_0
 from sklgan.augment import AUGMENTATIONS
 from sklgan.losses import (
     conditional_entropy,
@@ -379,7 +379,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             random_state=rng,
             number=number,
         )
-        self.objective_ = self._objective(rows, augment)
+        self.objective_ = of_rank_0(self._objective(rows, augment))
         self.labels_ = self._logits_of_rows(rows).argmax(axis=1)
 
     def _objective(self, rows, augment):

@@ -7,16 +7,34 @@ are unknown here. This is the only room of the house that imports skorch.
 from sklgan._training._averages import gather_batch_norm
 from sklgan._training._batches import InMemoryBatches, LabeledBatches, equal_batches
 from sklgan._training._callbacks import EpochProgress, check_callbacks
-from sklgan._training._errors import TrainingDivergedError
+from sklgan._training._distributed import (
+    check_same_fit,
+    is_main_process,
+    joined_processes,
+    leave_group,
+    of_rank_0,
+)
+from sklgan._training._errors import (
+    BROKEN_OFF,
+    DistributedTrainingError,
+    TrainingDivergedError,
+)
 from sklgan._training._net import AdversarialNet
 
 __all__ = [
+    "BROKEN_OFF",
     "AdversarialNet",
+    "DistributedTrainingError",
     "EpochProgress",
     "InMemoryBatches",
     "LabeledBatches",
     "TrainingDivergedError",
     "check_callbacks",
+    "check_same_fit",
     "equal_batches",
     "gather_batch_norm",
+    "is_main_process",
+    "joined_processes",
+    "leave_group",
+    "of_rank_0",
 ]

@@ -4,6 +4,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
 from sklgan._training._batches import equal_batches
+from sklgan._training._distributed import EarlyStopElsewhere
 
 
 def check_callbacks(callbacks):
@@ -23,6 +24,8 @@ def is_early_stop(net, error):
 
     It stops by raising KeyboardInterrupt itself, when its patience is at an end.
     """
+    if isinstance(error, EarlyStopElsewhere):
+        return True
     traceback = error.__traceback__
     while traceback.tb_next is not None:
         traceback = traceback.tb_next

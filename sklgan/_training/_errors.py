@@ -18,3 +18,15 @@ class TrainingDivergedError(ValueError):
         # A pickle calls the class with the message alone.
         super().__init__(message)
         self.losses = losses or {}
+
+
+class DistributedTrainingError(RuntimeError):
+    """Raised by ``fit`` when another process of the same training is lost.
+
+    It has failed, has ended, or does not answer. The estimator keeps the weights of the
+    last whole epoch, if there is one, and ``checkpoint`` goes on from it.
+    """
+
+
+# After these a fit goes back to the last whole epoch and keeps it.
+BROKEN_OFF = (KeyboardInterrupt, TrainingDivergedError, DistributedTrainingError)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 
 import torch
 from skorch import NeuralNet
@@ -16,7 +17,19 @@ from sklgan._training._averages import (
 )
 from sklgan._training._batches import InMemoryBatches, equal_batches
 from sklgan._training._callbacks import EpochCheckpoint, is_early_stop
-from sklgan._training._errors import TrainingDivergedError
+from sklgan._training._distributed import (
+    check_shares,
+    n_processes,
+    same_epoch,
+    same_weights,
+    stopping_together,
+)
+from sklgan._training._errors import BROKEN_OFF, TrainingDivergedError
+from sklgan._training._shares import (
+    layers_of_the_joined_batch,
+    shared,
+    sum_gradients,
+)
 
 # Means and variances over this many images are exact to well under a per cent.
 _STATISTICS_ROWS = 10_000
@@ -157,24 +170,38 @@ class AdversarialNet(NeuralNet):
         TrainingDivergedError
             If a loss or a weight is NaN or infinite, after the weights of the last
             good epoch have been restored; the message says what it is.
-        KeyboardInterrupt
+        KeyboardInterrupt, DistributedTrainingError
             As it came, after the same.
         """
+        check_shares(len(rows), self.batch_size, n_processes())
         if self.checkpoint is not None:
             self._resume(self.checkpoint.take_state())
+        same_weights(self.module_)
         self._keep_epoch()
         self.notify("on_train_begin", X=rows, y=y)
         n_left = self.max_epochs - len(self.past_rows_)
         try:
-            self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
-        except (KeyboardInterrupt, TrainingDivergedError) as error:
+            with layers_of_the_joined_batch(self.module_):
+                self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
+        except BROKEN_OFF as error:
             self.stopped_early_ = is_early_stop(self, error)
             if not self.stopped_early_:
                 self._restore_epoch()
                 raise
+        except BaseException:
+            # No checkpoint may count the epoch that was broken off.
+            del self.history[self._kept[1] :]
+            raise
         finally:
             self.notify("on_train_end", X=rows, y=y)
         return self
+
+    def notify(self, method_name, **kwargs):
+        """Call a method of all callbacks; ranks stop early together."""
+        if method_name != "on_epoch_end":
+            return super().notify(method_name, **kwargs)
+        with stopping_together(partial(is_early_stop, self)):
+            return super().notify(method_name, **kwargs)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch; losses are added up on the device, which is asked once."""
@@ -193,6 +220,7 @@ class AdversarialNet(NeuralNet):
                 "on_batch_end", batch=batch, training=training, y_pred=None, **losses
             )
         means = {name: float(sums[name]) / counts[name] for name in sums}
+        means = same_epoch(self.module_, means, random_state(self.device))
         for name, mean in means.items():
             self.history.record(name, mean)
         if not all(math.isfinite(mean) for mean in means.values()):
@@ -219,7 +247,8 @@ class AdversarialNet(NeuralNet):
         real, fake = self.augment(self.to_batch(rows)), None
         if has_generator:
             with self._autocast(), torch.set_grad_enabled(updates_generator):
-                fake = self.generator_(self.draw_latent(len(real) - n_labeled)).float()
+                latent = self.draw_latent(len(real) - n_labeled)
+                fake = shared(self.generator_)(latent).float()
         losses = {"d_loss": self._update_discriminator(real, fake, y)}
         if updates_generator:
             losses["g_loss"] = self._update_generator(real[n_labeled:], fake)
@@ -231,7 +260,7 @@ class AdversarialNet(NeuralNet):
             fake = self.augment(fake.detach())
         with self._autocast():
             loss = self.discriminator_loss(
-                self.discriminator_, real, fake, y, **self._averaged()
+                shared(self.discriminator_), real, fake, y, **self._averaged()
             )
         self._update(loss)
         if self.average_discriminator:
@@ -244,7 +273,8 @@ class AdversarialNet(NeuralNet):
         # Frozen, the discriminator passes gradients on without gathering its own.
         self.discriminator_.requires_grad_(False)
         with self._autocast():
-            loss = self.generator_loss(self.discriminator_, real, self.augment(fake))
+            discriminator = shared(self.discriminator_)
+            loss = self.generator_loss(discriminator, real, self.augment(fake))
         self._update(loss)
         self.discriminator_.requires_grad_(True)
         n_updates = self.n_steps_ // self.n_critic
@@ -255,7 +285,8 @@ class AdversarialNet(NeuralNet):
         """Return the averaged discriminator as the keyword of a loss that wants it."""
         if not self.average_discriminator:
             return {}
-        return {"averaged": batch_norm_in_training(self.ema_discriminator_)}
+        averaged = batch_norm_in_training(self.ema_discriminator_)
+        return {"averaged": shared(averaged)}
 
     def draw_latent(self, n_rows):
         """Draw latent vectors (n_rows, latent_dim) from N(0, 1), on the device."""
@@ -270,7 +301,7 @@ class AdversarialNet(NeuralNet):
             for start, stop in zip(bounds, bounds[1:], strict=False)
         )
         name = self.module_names[-1] if self.average_discriminator else "discriminator_"
-        return gather_batch_norm(getattr(self, name), batches)
+        return same_weights(gather_batch_norm(getattr(self, name), batches))
 
     def averaged_generator(self):
         """Return the generator with averaged weights, BatchNorm statistics to match."""
@@ -281,7 +312,7 @@ class AdversarialNet(NeuralNet):
         for averaged, last in zip(*buffers, strict=True):
             averaged.copy_(last)
         batches = (self.draw_latent(128) for _ in range(50))
-        return gather_batch_norm(self.ema_generator_, batches)
+        return same_weights(gather_batch_norm(self.ema_generator_, batches))
 
     def history_rows(self, n_before):
         """Return a dict for each whole epoch, counted on from ``n_before``."""
@@ -369,4 +400,5 @@ class AdversarialNet(NeuralNet):
         """Step the optimiser for the parameters that ``loss`` depends on."""
         self.optimizer_.zero_grad(set_to_none=True)
         loss.backward()
+        sum_gradients(p for g in self.optimizer_.param_groups for p in g["params"])
         self.optimizer_.step()
