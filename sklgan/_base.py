@@ -29,6 +29,7 @@ from sklgan._tensors import (
     to_numpy,
     to_torch,
     torch_seed,
+    warn_if_card_is_shared,
 )
 from sklgan._training import (
     BROKEN_OFF,
@@ -40,6 +41,7 @@ from sklgan._training import (
     is_main_process,
     joined_processes,
     leave_group,
+    memory_given_back,
     of_rank_0,
 )
 from sklgan.augment import AUGMENTATIONS, compose
@@ -132,7 +134,7 @@ class BaseGAN(BaseEstimator):
         """
         before = vars(self).copy()
         try:
-            with joined_processes():
+            with memory_given_back(self.batch_size), joined_processes():
                 yield
         except BaseException:
             generator = vars(self).get("generator_")
@@ -152,7 +154,7 @@ class BaseGAN(BaseEstimator):
         batch_norm : bool
             Whether the discriminator may normalise over the batch.
         """
-        resolve_device(self.device)
+        warn_if_card_is_shared(resolve_device(self.device))
         check_callbacks(self.callbacks or ())
         # A continuation must match what the last fit saw.
         continued = self.warm_start and hasattr(self, "generator_")

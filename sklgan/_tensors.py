@@ -77,6 +77,17 @@ def dask_worker():
         return None
 
 
+def warn_if_card_is_shared(device):
+    """Warn where joblib's workers train on one card for want of others."""
+    crowded = device.type == "cuda" and is_worker() and dask_worker() is None
+    if crowded and torch.cuda.device_count() == 1:
+        warnings.warn(
+            "Several workers (n_jobs > 1) train on one GPU, where they share memory "
+            "and wait for each other; use n_jobs=1, or device='cpu'.",
+            stacklevel=3,
+        )
+
+
 def device_or_cpu(device):
     """Return the device, or with a warning the CPU where the device is not there."""
     try:

@@ -183,6 +183,7 @@ def fail_all(out):
         "ctrl-c": fit(callbacks=[OnRank1(KeyboardInterrupt())]),
         "early stop": fit(callbacks=[stop]),
         "diverged": fit(learning_rate=1e30),
+        "memory": fit(callbacks=[OnRank1(torch.OutOfMemoryError("CUDA is full"))]),
         "afterwards": fit(),
         "file": fit(**once, callbacks=[OnRank1(ValueError("cut"))]),
         "file again": fit(**once, callbacks=[CountFrom()]),

@@ -96,6 +96,7 @@ ENDINGS = {
     "bad data": [LOST, "ValueError: Input X contains NaN"],
     "callback": [LOST, "ValueError: a callback's own"],
     "ctrl-c": [LOST, "KeyboardInterrupt"],
+    "memory": [LOST, "OutOfMemoryError: The device's memory does not suffice"],
     "afterwards": ["3 epochs"] * 2,
     "file": [LOST, "ValueError: cut"],
     "file again": ["3 epochs, from 1"] * 2,

@@ -19,6 +19,7 @@ from sklgan._training._errors import (
     DistributedTrainingError,
     TrainingDivergedError,
 )
+from sklgan._training._memory import memory_given_back
 from sklgan._training._net import AdversarialNet
 
 __all__ = [
@@ -36,5 +37,6 @@ __all__ = [
     "is_main_process",
     "joined_processes",
     "leave_group",
+    "memory_given_back",
     "of_rank_0",
 ]

@@ -44,6 +44,9 @@ def joined_processes():
         return
     _GROUP.set(communicate(dist.new_group, backend=_backend(), timeout=_TIMEOUT))
     try:
+        # Only then are all connected: a rank that closes a group which another is about
+        # to open would leave that one without it.
+        gather_objects(None)
         yield
         if current_group() is not None:
             # Who closed the group earlier would cut off those that still read from it.
