@@ -28,6 +28,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sklgan import DCGANFeatureExtractor
+from sklgan._engine import build_net
 from sklgan._tensors import torch_seed
 from sklgan.losses import discriminator_loss, generator_loss
 from sklgan.networks import NETWORKS
@@ -102,7 +103,8 @@ class OurLoop:
         )
         X = self.estimator._prepare_fit(X)
         loss = "nonsaturating"
-        self.net = self.estimator._build_net(
+        self.net = build_net(
+            self.estimator,
             torch.device(device),
             max_epochs=1,
             discriminator_loss=partial(discriminator_loss, loss=loss),
@@ -121,7 +123,7 @@ class OurLoop:
         """Return the floating point operations of a step's products, two a product."""
         batch = self.rows[: self.net.batch_size]
         with FlopCounterMode(display=False) as counter:
-            self.net.update_networks(batch, None, True)
+            self.net.update_networks(batch, None, True, True)
         return counter.get_total_flops()
 
 

@@ -14,7 +14,12 @@ from sklgan._diagnosis import Diagnosis, TrainingWarning
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
-from sklgan._training import KeepBest, SampleGrid, TrainingDivergedError
+from sklgan._training import (
+    DistributedTrainingError,
+    KeepBest,
+    SampleGrid,
+    TrainingDivergedError,
+)
 
 __version__ = version("sklgan")
 
@@ -23,6 +28,7 @@ __all__ = [
     "CheckpointError",
     "DCGANFeatureExtractor",
     "Diagnosis",
+    "DistributedTrainingError",
     "KeepBest",
     "SampleGrid",
     "SamplesDisplay",

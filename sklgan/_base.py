@@ -17,34 +17,35 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklgan._architecture import (
-    check_continuation,
-    choose_architecture,
-    choose_augmentation,
-)
-from sklgan._checkpoint import open_checkpoint
+from sklgan._architecture import check_continuation, choose_architecture
+from sklgan._checkpoint import describe_run, open_checkpoint
 from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
+from sklgan._engine import build_net, keep_trained, load_last_fit
 from sklgan._images import check_images, from_batch, to_batch
 from sklgan._inference import run_discriminator, run_generator
 from sklgan._namespaces import empty_beside, like, without_namespace
 from sklgan._placement import place_rows, while_read
 from sklgan._streams import draw_seed
-from sklgan._tasks import CallbackSupportMixin, TrainingTasks, fit_task
+from sklgan._tasks import CallbackSupportMixin, fit_task
 from sklgan._tensors import (
     as_tensor,
     device_or_cpu,
-    has_native_bfloat16,
     resolve_device,
     to_numpy,
     to_torch,
     torch_seed,
+    warn_if_card_is_shared,
 )
 from sklgan._training import (
-    AdversarialNet,
-    EpochProgress,
-    EpochTasks,
+    BROKEN_OFF,
     TrainingDivergedError,
     check_callbacks,
+    check_same_fit,
+    is_main_process,
+    joined_processes,
+    leave_group,
+    memory_given_back,
+    of_rank_0,
 )
 from sklgan.augment import AUGMENTATIONS
 from sklgan.losses import realness
@@ -131,11 +132,13 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         """Take back all attributes that were set, if an error leaves the context.
 
         Unless there are new networks: after a divergence or Ctrl-C the estimator has
-        those of the last good epoch.
+        those of the last good epoch. The processes of torch.distributed, if there are
+        several, train together within the context.
         """
         before = vars(self).copy()
         try:
-            yield
+            with memory_given_back(self.batch_size), joined_processes():
+                yield
         except BaseException:
             generator = vars(self).get("generator_")
             if generator is None or generator is before.get("generator_"):
@@ -162,7 +165,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         streamed : bool
             Whether X is a chunk of ``partial_fit``.
         """
-        resolve_device(self.device)
+        warn_if_card_is_shared(resolve_device(self.device))
         check_callbacks(self.callbacks or ())
         if streamed and self.checkpoint is not None:
             raise ValueError(
@@ -224,88 +227,43 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         """
         device = resolve_device(self.device)
         seed = draw_seed(self, random_state, streamed)
-        net = self._build_net(
+        checkpoint = open_checkpoint(self, X, y, seed, number, writes=is_main_process())
+        check_same_fit(partial(describe_run, self, X, y, seed, checkpoint, device))
+        # Without random_state each process has drawn its own.
+        seed = of_rank_0(seed)
+        net = build_net(
+            self,
             device,
             max_epochs=1 if streamed else self.max_epochs,
             discriminator_loss=discriminator_loss,
             generator_loss=generator_loss,
-            checkpoint=open_checkpoint(self, X, y, seed, number),
+            checkpoint=checkpoint,
             **options,
         )
         # A continuation that drew the same numbers again would learn less from them.
         with torch_seed(seed + self.n_iter_, device), while_read(X):
             net.initialize()
             if hasattr(self, "generator_"):
-                self._load_training_state(net)
+                load_last_fit(self, net)
             rows = place_rows(X, device)
             y = None if y is None else as_tensor(y).to(device)
             own = rows[:-n_remembered] if n_remembered else rows
             try:
                 if net.max_epochs > 0:
                     net.train(rows, y)
-            except (KeyboardInterrupt, OSError, TrainingDivergedError) as error:
+            except (OSError, *BROKEN_OFF) as error:
+                if not isinstance(error, TrainingDivergedError):
+                    leave_group()
                 if not streamed:
-                    self._keep(net, own)
+                    keep_trained(self, net, own)
                 if not isinstance(error, TrainingDivergedError):
                     raise
                 kept = self.n_iter_ - net.n_epochs + net.final_epoch
                 message = divergence_message(self, error, net.autocast, kept)
                 raise TrainingDivergedError(message, error.losses) from None
-            self._keep(net, own, streamed)
+            keep_trained(self, net, own, streamed)
         warn_if_failed(self, X)
         return self
-
-    def _build_net(self, device, **options):
-        """Return the engine, not yet initialised."""
-        generator, discriminator = network_builders(**self._architecture)
-        # Casting costs more than it saves on small matrices.
-        small = self._architecture["network"] == "mlp"
-        ours = [("progress", EpochProgress())] if self.verbose else []
-        if hasattr(self, "_callback_fit_ctx"):
-            ours.append(("tasks", EpochTasks(TrainingTasks(self))))
-        return AdversarialNet(
-            generator=generator,
-            discriminator=discriminator,
-            to_batch=self._make_to_batch(device),
-            to_rows=partial(check_images, self, reset=False),
-            from_batch=partial(from_batch, self),
-            latent_dim=self._architecture["latent_dim"],
-            augment=choose_augmentation(self, "augment"),
-            n_critic=self.n_critic,
-            ema_decay=self.ema_decay,
-            autocast=self.precision == "bfloat16"
-            or (self.precision == "auto" and not small and has_native_bfloat16(device)),
-            lr=self.learning_rate,
-            batch_size=self.batch_size,
-            callbacks=[*(self.callbacks or ()), *ours],
-            device=device,
-            verbose=0,
-            **options,
-        )
-
-    def _keep(self, net, rows, streamed=False):
-        """Take over from the engine what outlives it: networks, history, state."""
-        self.history_ = [*self.history_, *net.history_rows(self.n_iter_)]
-        self.n_iter_ = len(self.history_)
-        state = net.training_state() if self.warm_start or streamed else None
-        self._training_state = to_numpy(state)
-        before = vars(self) if streamed else {}
-        self.discriminator_ = net.settled_discriminator(
-            rows, before.get("discriminator_")
-        )
-        # Last: with it, all is new; see _unchanged_on_error.
-        self.generator_ = net.averaged_generator(before.get("generator_"))
-
-    def _load_training_state(self, net):
-        """Let a new engine go on from the last fit."""
-        if self._training_state is not None:
-            net.load_training_state(to_torch(self._training_state))
-            for group in net.optimizer_.param_groups:
-                group["lr"] = self.learning_rate
-            return
-        for name in net.module_names:
-            kept = self.generator_ if "generator" in name else self.discriminator_
-            getattr(net, name).load_state_dict(kept.state_dict())
 
     # Use of the fitted networks -------------------------------------------------
 

@@ -38,6 +38,8 @@ class Checkpoint:
         What the training is a training of, by names to tell the user: plain values.
     interval : float
         Seconds that lie between two writes at least.
+    writes : bool
+        False in all but one of the processes that train together.
 
     Raises
     ------
@@ -47,13 +49,14 @@ class Checkpoint:
         If the file is damaged, or of a training with another description.
     """
 
-    def __init__(self, path, description, interval=0.0):
-        self.path, self.interval = path, interval
+    def __init__(self, path, description, interval=0.0, *, writes=True):
+        self.path, self.interval, self.writes = path, interval, writes
         self.description = json.loads(json.dumps(description))
         self._written = time.monotonic()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path.with_name(path.name + ".try"), b"")
-        path.with_name(path.name + ".try").unlink()
+        if writes:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path.with_name(path.name + ".try"), b"")
+            path.with_name(path.name + ".try").unlink()
         self.state = read_state(path, self.description) if path.exists() else None
 
     def take_state(self):
@@ -63,11 +66,12 @@ class Checkpoint:
 
     def due(self):
         """Tell whether the interval has passed."""
-        return time.monotonic() - self._written >= self.interval
+        return self.writes and time.monotonic() - self._written >= self.interval
 
     def save(self, state):
         """Write a nested state of tensors and plain values in place of the last one."""
-        write_whole(self.path, to_bytes(state, self.description))
+        if self.writes:
+            write_whole(self.path, to_bytes(state, self.description))
         self._written = time.monotonic()
 
 
@@ -267,6 +271,28 @@ def describe_training(gan, X, y, seed):
     }
 
 
+def describe_run(gan, X, y, seed, checkpoint, device):
+    """Return all that processes which train together have to have in common.
+
+    Parameters
+    ----------
+    gan, X, y, seed
+        As for ``describe_training``.
+    checkpoint : Checkpoint or None
+        What each has read must be the same.
+    device : torch.device
+        All compute on one kind.
+    """
+    state = None if checkpoint is None else checkpoint.state
+    params = ("max_epochs", "n_init", "warm_start")
+    return {
+        **describe_training(gan, X, y, seed),
+        **{name: getattr(gan, name) for name in params if hasattr(gan, name)},
+        "checkpoint": None if state is None else f"{len(state['rows'])} epochs",
+        "device": device.type,
+    }
+
+
 def _plain(value):
     """Return a parameter as JSON holds it; functions and classes by their names."""
     if isinstance(value, (list, tuple)):
@@ -292,7 +318,7 @@ def _describe_array(array):
     return f"{shape} {dtype} with checksum {digest.hexdigest()[:16]}"
 
 
-def open_checkpoint(gan, X, y, seed, number):
+def open_checkpoint(gan, X, y, seed, number, *, writes=True):
     """Return the checkpoint of an estimator's training, or None without one.
 
     Parameters
@@ -301,6 +327,8 @@ def open_checkpoint(gan, X, y, seed, number):
         As for ``describe_training``.
     number : int
         Of the training among those of the fit.
+    writes : bool
+        Whether this process is the one that writes it.
 
     Raises
     ------
@@ -315,6 +343,7 @@ def open_checkpoint(gan, X, y, seed, number):
         Path(gan.checkpoint) / f"training_{number}.safetensors",
         describe_training(gan, X, y, seed),
         gan.checkpoint_interval,
+        writes=writes,
     )
     n_epochs = len(checkpoint.state["rows"]) if checkpoint.state else 0
     if n_epochs > gan.max_epochs:

@@ -15,7 +15,7 @@ from sklgan._base import BaseGAN
 from sklgan._class_losses import categorical_objective, d_categorical, g_categorical
 from sklgan._namespaces import like
 from sklgan._tensors import as_tensor, resolve_device
-from sklgan._training import TrainingDivergedError
+from sklgan._training import TrainingDivergedError, of_rank_0
 from sklgan.augment import AUGMENTATIONS
 
 
@@ -382,7 +382,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
             loss_state={"remembered": remembered},
             **options,
         )
-        self.objective_ = categorical_objective(self, rows, augment)
+        self.objective_ = of_rank_0(categorical_objective(self, rows, augment))
         self.labels_ = self._logits_of_rows(rows).argmax(dim=1).cpu().numpy()
 
     def predict_proba(self, X):

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from sklgan._training import settled
+
 try:
     from sklearn.callback import CallbackSupportMixin
 except ImportError:  # scikit-learn before 1.9
@@ -96,9 +98,9 @@ class TrainingTasks:
 
     def _fitted(self, net, rows):
         """Return the fitted attributes that the training would leave now."""
-        with net.settled() as network:
+        with settled(net) as network:
             generator = copy.deepcopy(network)
-        with net.settled(rows) as network:
+        with settled(net, rows) as network:
             discriminator = copy.deepcopy(network)
         history = [*self.gan.history_, *net.history_rows(self.gan.n_iter_)]
         return {

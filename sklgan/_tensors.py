@@ -1,14 +1,22 @@
 """Between NumPy and torch: devices, shared memory, states, seeds."""
 
+import os
+import sys
 import warnings
 from contextlib import contextmanager
+from multiprocessing import current_process
 
 import numpy as np
 import torch
+from joblib.parallel import get_active_backend
 
 
 def resolve_device(device):
     """Return the torch device meant by the parameter ``device``.
+
+    Where there are several cards, ``"auto"`` takes that of the number which torchrun
+    gives a process, or joblib or Dask a worker, so that processes share no card while
+    there are as many.
 
     Raises
     ------
@@ -16,7 +24,10 @@ def resolve_device(device):
         If the name means nothing to torch, or the device is not there.
     """
     if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        number = process_number() % torch.cuda.device_count()
+        return torch.device("cuda", number) if number else torch.device("cuda")
     try:
         resolved = torch.device(device)
         # "meta" has no values that could be copied back.
@@ -28,6 +39,53 @@ def resolve_device(device):
             "to take a GPU where there is one."
         ) from error
     return resolved
+
+
+def process_number():
+    """Return the number that tells this process from others of this machine, from 0."""
+    if dask_worker() is not None:
+        # Workers of dask_cuda see their own card first. Names may be given by the user.
+        name = str(dask_worker().name)
+        return int(name) if name.isdecimal() and "dask_cuda" not in sys.modules else 0
+    if is_worker():
+        # LokyProcess-1, ForkPoolWorker-1, ...; threads share the process's number.
+        number = current_process().name.rpartition("-")[2]
+        return int(number) - 1 if number.isdecimal() else 0
+    if "LOCAL_RANK" in os.environ:
+        return int(os.environ["LOCAL_RANK"])
+    distributed = (
+        torch.distributed.is_available() and torch.distributed.is_initialized()
+    )
+    return torch.distributed.get_rank() if distributed else 0
+
+
+def is_worker():
+    """Tell whether this process or thread is a worker of joblib's or of Dask's."""
+    backend, _ = get_active_backend()
+    return (backend.nesting_level or 0) > 0 or dask_worker() is not None
+
+
+def dask_worker():
+    """Return the Dask worker that runs the caller, or None."""
+    if "distributed" not in sys.modules:
+        return None
+    from distributed import get_worker
+
+    try:
+        return get_worker()
+    except ValueError:
+        return None
+
+
+def warn_if_card_is_shared(device):
+    """Warn where joblib's workers train on one card for want of others."""
+    crowded = device.type == "cuda" and is_worker() and dask_worker() is None
+    if crowded and torch.cuda.device_count() == 1:
+        warnings.warn(
+            "Several workers (n_jobs > 1) train on one GPU, where they share memory "
+            "and wait for each other; use n_jobs=1, or device='cpu'.",
+            stacklevel=3,
+        )
 
 
 def device_or_cpu(device):

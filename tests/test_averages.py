@@ -7,6 +7,8 @@ import torch
 from test_training import SHAPE, make_net
 from torch.testing import assert_close
 
+from sklgan._training import settled_discriminator
+
 
 @pytest.fixture(autouse=True)
 def _seed():
@@ -43,7 +45,7 @@ def test_the_average_is_what_remains():
     rows = torch.randn(32, *SHAPE)
     net.train(rows)
     averaged = copy.deepcopy(dict(net.ema_discriminator_.named_parameters()))
-    settled = net.settled_discriminator(rows)
+    settled = settled_discriminator(net, rows)
     assert_close(dict(settled.named_parameters()), averaged, rtol=0, atol=0)
     assert not any(layer.training for layer in settled.modules())
 

@@ -13,7 +13,12 @@ from torch.testing import assert_close
 
 from sklgan import DCGANFeatureExtractor, TrainingDivergedError
 from sklgan._tensors import to_numpy, to_torch
-from sklgan._training import AdversarialNet, equal_batches, gather_batch_norm
+from sklgan._training import (
+    AdversarialNet,
+    equal_batches,
+    gather_batch_norm,
+    settled_generator,
+)
 from sklgan.losses import ADVERSARIAL_LOSSES, discriminator_loss, generator_loss
 from sklgan.networks import DCGANDiscriminator, DCGANGenerator
 
@@ -195,7 +200,7 @@ def test_average_follows_the_formula():
         average = [
             decay * a + (1 - decay) * w for a, w in zip(average, latest, strict=True)
         ]
-    assert_close(weights(net.averaged_generator()), average)
+    assert_close(weights(settled_generator(net)), average)
 
 
 def test_average_of_decay_0_is_the_generator_itself():
@@ -203,7 +208,7 @@ def test_average_of_decay_0_is_the_generator_itself():
     net = make_net(ema_decay=0.0)
     for _ in range(2):
         net.train_step((torch.randn(8, *SHAPE), None))
-    assert same(weights(net.averaged_generator()), weights(net.generator_))
+    assert same(weights(settled_generator(net)), weights(net.generator_))
 
 
 def test_augmentation_is_seen_by_real_and_fake_alike():

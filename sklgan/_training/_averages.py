@@ -5,6 +5,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
+def are_finite(*modules):
+    """Tell whether all weights are finite numbers; the device is asked once."""
+    finite = [p.isfinite().all() for module in modules for p in module.parameters()]
+    return bool(torch.stack(finite).all())
+
+
 def batch_norm_in_training(module):
     """Put batch normalisation in training mode, all else such as dropout out of it."""
     module.eval()

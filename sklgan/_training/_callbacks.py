@@ -3,6 +3,7 @@
 from skorch.callbacks import Callback, EarlyStopping
 from tqdm import tqdm
 
+from sklgan._training._distributed import EarlyStopElsewhere
 from sklgan._training._errors import StopTraining
 
 
@@ -23,7 +24,7 @@ def is_early_stop(net, error):
 
     skorch's EarlyStopping raises KeyboardInterrupt when its patience is at an end.
     """
-    if isinstance(error, StopTraining):
+    if isinstance(error, (StopTraining, EarlyStopElsewhere)):
         return True
     traceback = error.__traceback__
     while traceback.tb_next is not None:

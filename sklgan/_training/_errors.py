@@ -22,3 +22,15 @@ class TrainingDivergedError(ValueError):
 
 class StopTraining(Exception):
     """Ends a training after an epoch, as asked for; nothing has gone wrong."""
+
+
+class DistributedTrainingError(RuntimeError):
+    """Raised by ``fit`` when another process of the same training is lost.
+
+    It has failed, has ended, or does not answer. The estimator keeps the weights of the
+    last whole epoch, if there is one, and ``checkpoint`` goes on from it.
+    """
+
+
+# After these a fit goes back to the last whole epoch and keeps it.
+BROKEN_OFF = (KeyboardInterrupt, TrainingDivergedError, DistributedTrainingError)

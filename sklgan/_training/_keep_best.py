@@ -8,6 +8,7 @@ from skorch.callbacks import Callback
 
 from sklgan._features import fixed_space, pooled_features, probe_accuracy
 from sklgan._inference import run_generator
+from sklgan._training._settled import settled
 from sklgan.metrics import kernel_distance
 
 
@@ -129,7 +130,7 @@ class KeepBest(Callback):
         epoch = net.n_epochs
         if epoch % self.every and epoch < net.max_epochs:
             return
-        with net.settled(None if self.y is None else dataset_train.X) as network:
+        with settled(net, None if self.y is None else dataset_train.X) as network:
             score = self._evaluate(network)
         net.history.record(self._name, score)
         self.n_misses_ += 1

@@ -2,31 +2,39 @@
 
 import copy
 import math
-from contextlib import closing, contextmanager
+from functools import partial
 
 import torch
 from skorch import NeuralNet
 from skorch.callbacks import EpochTimer
 from torch import nn
 
-from sklgan._rows import gather
-from sklgan._tensors import random_state, set_random_state, torch_seed
+from sklgan._tensors import random_state, set_random_state
 from sklgan._training._averages import (
+    are_finite,
     batch_norm_in_training,
-    gather_batch_norm,
     move_average,
 )
-from sklgan._training._batches import ShuffledBatches, equal_batches
+from sklgan._training._batches import ShuffledBatches
 from sklgan._training._callbacks import EpochEnd, is_early_stop
 from sklgan._training._cuda import GraphedSteps, fast_cudnn
-from sklgan._training._errors import StopTraining, TrainingDivergedError
-
-# Means and variances over this many images are exact to well under a per cent.
-_STATISTICS_ROWS = 10_000
-
-# Where a stream comes in small chunks, so many of its rows count, and so many batches
-# of generated images: a few steps of training, in which weights hardly move.
-_STREAM_ROWS, _GENERATED_BATCHES, _FEWEST_BATCHES = 1_000, 50, 8
+from sklgan._training._distributed import (
+    check_shares,
+    n_processes,
+    same_epoch,
+    same_weights,
+    stopping_together,
+)
+from sklgan._training._errors import (
+    BROKEN_OFF,
+    StopTraining,
+    TrainingDivergedError,
+)
+from sklgan._training._shares import (
+    layers_of_the_joined_batch,
+    shared,
+    sum_gradients,
+)
 
 _LAST = ("end_of_epoch", EpochEnd)
 
@@ -201,22 +209,28 @@ class AdversarialNet(NeuralNet):
         TrainingDivergedError
             If a loss or a weight is NaN or infinite, after the weights of the last
             good epoch have been restored; the message says what it is.
-        KeyboardInterrupt
+        KeyboardInterrupt, DistributedTrainingError
             As it came, after the same.
         """
+        check_shares(len(rows), self.batch_size, n_processes())
         if self.checkpoint is not None:
             self._resume(self.checkpoint.take_state())
+        same_weights(self.module_)
         self._keep_epoch()
         self.notify("on_train_begin", X=rows, y=y)
         n_left = self.max_epochs - len(self.past_rows_)
         try:
-            with fast_cudnn(self.autocast):
+            with fast_cudnn(self.autocast), layers_of_the_joined_batch(self.module_):
                 self.fit_loop(rows, y, epochs=0 if self.stopped_early_ else n_left)
-        except (KeyboardInterrupt, StopTraining, TrainingDivergedError) as error:
+        except (StopTraining, *BROKEN_OFF) as error:
             self.stopped_early_ = is_early_stop(self, error)
             if not self.stopped_early_:
                 self._restore_epoch()
                 raise
+        except BaseException:
+            # No checkpoint may count the epoch that was broken off.
+            del self.history[self._kept[1] :]
+            raise
         finally:
             self.notify("on_train_end", X=rows, y=y)
             if self.best_ is not None:
@@ -227,6 +241,13 @@ class AdversarialNet(NeuralNet):
         """Let :meth:`train` end with the state of this epoch, and return that."""
         self.best_ = self._kept[0], self.n_epochs
         return self.best_[0]
+
+    def notify(self, method_name, **kwargs):
+        """Call a method of all callbacks; ranks stop early together."""
+        if method_name != "on_epoch_end":
+            return super().notify(method_name, **kwargs)
+        with stopping_together(partial(is_early_stop, self)):
+            return super().notify(method_name, **kwargs)
 
     def run_single_epoch(self, iterator, training, prefix, step_fn, **fit_params):
         """Run one epoch; losses are added up on the device, which is asked once."""
@@ -245,12 +266,13 @@ class AdversarialNet(NeuralNet):
                 "on_batch_end", batch=batch, training=training, y_pred=None, **losses
             )
         means = {name: float(sums[name]) / counts[name] for name in sums}
+        means = same_epoch(self.module_, means, random_state(self.device))
         for name, mean in means.items():
             self.history.record(name, mean)
         if not all(math.isfinite(mean) for mean in means.values()):
             figures = ", ".join(f"{name} = {mean}" for name, mean in means.items())
             raise TrainingDivergedError(figures, means)
-        if not self._weights_are_finite():
+        if not are_finite(self.generator_, self.discriminator_):
             raise TrainingDivergedError("the weights are not finite", means)
         self._keep_epoch()
 
@@ -281,7 +303,8 @@ class AdversarialNet(NeuralNet):
         real, fake = self.augment(self.to_batch(rows)), None
         if generates:
             with self._autocast(), torch.set_grad_enabled(updates_generator):
-                fake = self.generator_(self.draw_latent(len(real) - n_labeled)).float()
+                latent = self.draw_latent(len(real) - n_labeled)
+                fake = shared(self.generator_)(latent).float()
         losses = {"d_loss": self._update_discriminator(real, fake, y)}
         if updates_generator:
             losses["g_loss"] = self._update_generator(real[n_labeled:], fake)
@@ -297,7 +320,7 @@ class AdversarialNet(NeuralNet):
             fake = self.augment(fake.detach())
         with self._autocast():
             loss = self.discriminator_loss(
-                self.discriminator_, real, fake, y, **self._averaged()
+                shared(self.discriminator_), real, fake, y, **self._averaged()
             )
         self._update(loss)
         return loss.detach()
@@ -307,7 +330,8 @@ class AdversarialNet(NeuralNet):
         # Frozen, the discriminator passes gradients on without gathering its own.
         self.discriminator_.requires_grad_(False)
         with self._autocast():
-            loss = self.generator_loss(self.discriminator_, real, self.augment(fake))
+            discriminator = shared(self.discriminator_)
+            loss = self.generator_loss(discriminator, real, self.augment(fake))
         self._update(loss)
         self.discriminator_.requires_grad_(True)
         return loss.detach()
@@ -326,65 +350,12 @@ class AdversarialNet(NeuralNet):
         """Return the averaged discriminator as the keyword of a loss that wants it."""
         if not self.average_discriminator:
             return {}
-        return {"averaged": batch_norm_in_training(self.ema_discriminator_)}
+        averaged = batch_norm_in_training(self.ema_discriminator_)
+        return {"averaged": shared(averaged)}
 
     def draw_latent(self, n_rows):
         """Draw latent vectors (n_rows, latent_dim) from N(0, 1), on the device."""
         return torch.randn(n_rows, self.latent_dim, device=self.device)
-
-    def settled_discriminator(self, rows, before=None):
-        """Return the discriminator, its BatchNorm statistics those of the rows.
-
-        Where they are few, those of ``before``, the discriminator that a stream has
-        led to so far, count as well.
-        """
-        order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
-        bounds = equal_batches(len(order), self.batch_size)
-        name = self.module_names[-1] if self.average_discriminator else "discriminator_"
-        weight = min(1.0, len(rows) / _STREAM_ROWS)
-        with closing(gather(rows, order, bounds)) as batches:
-            batches = map(self.to_batch, batches)
-            return gather_batch_norm(getattr(self, name), batches, before, weight)
-
-    def averaged_generator(self, before=None):
-        """Return the generator with averaged weights, BatchNorm statistics to match.
-
-        After a few steps from ``before`` its statistics are only moved by as much.
-        """
-        if not self.ema_decay:
-            self.ema_generator_.load_state_dict(self.generator_.state_dict())
-        # Such as the vectors of spectral norms; BatchNorm's are gathered anew below.
-        buffers = self.ema_generator_.buffers(), self.generator_.buffers()
-        for averaged, last in zip(*buffers, strict=True):
-            averaged.copy_(last)
-        n_batches = _GENERATED_BATCHES
-        if before is not None:
-            n_steps = sum(len(epoch["batches"]) for epoch in self.history)
-            n_batches = min(n_batches, max(_FEWEST_BATCHES, n_steps))
-        batches = (self.draw_latent(128) for _ in range(n_batches))
-        weight = n_batches / _GENERATED_BATCHES
-        return gather_batch_norm(self.ema_generator_, batches, before, weight)
-
-    @contextmanager
-    def settled(self, rows=None):
-        """Lend the generator as it would be if training ended now.
-
-        To be used in the context alone: it is the network in training itself, whose
-        statistics, like all that was drawn, are then put back. Given the rows that
-        training is on, it is the discriminator.
-        """
-        networks = [getattr(self, name) for name in self.module_names]
-        buffers = [buffer for network in networks for buffer in network.buffers()]
-        before = [buffer.clone() for buffer in buffers]
-        with torch_seed(0, self.device):
-            try:
-                if rows is None:
-                    yield self.averaged_generator()
-                else:
-                    yield self.settled_discriminator(rows)
-            finally:
-                for buffer, value in zip(buffers, before, strict=True):
-                    buffer.copy_(value)
 
     def history_rows(self, n_before):
         """Return a dict for each whole epoch, counted on from ``n_before``."""
@@ -452,12 +423,6 @@ class AdversarialNet(NeuralNet):
         self.past_rows_, self.stopped_early_ = state["rows"], state["stopped_early"]
         self.notes_ = state.get("notes", {})
 
-    def _weights_are_finite(self):
-        """Tell whether all weights are finite numbers; the device is asked once."""
-        modules = (self.generator_, self.discriminator_)
-        finite = [p.isfinite().all() for m in modules for p in m.parameters()]
-        return bool(torch.stack(finite).all())
-
     def _keep_epoch(self):
         """Remember the state, how many epochs led to it, and what is drawn next."""
         drawn = random_state(self.device)
@@ -480,4 +445,5 @@ class AdversarialNet(NeuralNet):
         """Step the optimiser for the parameters that ``loss`` depends on."""
         self.optimizer_.zero_grad(set_to_none=True)
         loss.backward()
+        sum_gradients(p for g in self.optimizer_.param_groups for p in g["params"])
         self.optimizer_.step()

@@ -8,6 +8,8 @@ from skorch.callbacks import Callback
 
 from sklgan._grid import image_grid, write_grid
 from sklgan._inference import run_generator
+from sklgan._training._distributed import is_main_process
+from sklgan._training._settled import settled
 
 
 class SampleGrid(Callback):
@@ -97,8 +99,10 @@ class SampleGrid(Callback):
         """Draw a grid, if it is time."""
         if net.n_epochs % self.every:
             return
-        with net.settled() as generator:
+        with settled(net) as generator:
             images = run_generator(generator, self.Z_, pad=False)
+        if not is_main_process():
+            return
         if images.ndim == 2:
             raise ValueError(
                 "SampleGrid needs images, but X is flat; set image_shape=(h, w) or "
