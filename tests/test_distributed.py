@@ -20,7 +20,7 @@ from sklgan._training._distributed import check_shares, is_main_process
 
 SCRIPT = Path(__file__).with_name("distributed_script.py")
 # Of a spawn, in seconds: nothing here may hang.
-LIMIT = 240
+LIMIT = 500
 
 
 def run(mode, folder):
