@@ -100,7 +100,7 @@ def clusterer(**params):
 
 FLAT = {"n_filters": 64, "batch_size": 128}
 
-# Name, what diagnose() should find, data, how to make the estimator.
+# Name, of what diagnose() should find something, data, how to make the estimator.
 RUNS = [
     ("digits", None, "digits", on_digits),
     ("digits, defaults", None, "digits", DCGANFeatureExtractor),
@@ -129,7 +129,7 @@ RUNS = [
     *(
         (
             f"rate {rate} on {name}",
-            "mode_collapse",
+            "mode_collapse discriminator_won",
             name,
             partial(make, learning_rate=rate),
         )
@@ -197,7 +197,9 @@ def main():
             diagnosis = gan.diagnose(X, random_state=seed)
             names = diagnosis.names
             warned = any(issubclass(w.category, TrainingWarning) for w in caught)
-            right = expected in names if expected else not names and not warned
+            right = not names and not warned
+            if expected:
+                right = any(name in expected.split() for name in names)
             n_right, n_runs = n_right + right, n_runs + 1
             figures = " ".join(f"{v:9.3g}" for v in diagnosis.figures.values())
             if n_runs == 1:

@@ -31,7 +31,7 @@ THRESHOLDS = {
     "spread": 0.1,
     "spread_left": 0.2,
     "distance_left": 0.7,
-    "separation": 0.98,
+    "separation": 0.95,
     "d_saturation": 0.05,
     "g_saturation": 0.5,
     "loss_movement": 0.006,
@@ -292,11 +292,9 @@ def _findings(gan, figures, has_generator):
     one = figures["spread"] <= limits["spread"] and shrunk
     if few or one:
         yield _mode_collapse(gan, figures)
-    if (
-        figures["separation"] >= limits["separation"]
-        and figures["g_saturation"] >= limits["g_saturation"]
-        and (stands or figures["d_saturation"] <= limits["d_saturation"])
-    ):
+    lost = figures["g_saturation"] / limits["g_saturation"]
+    hopeless = stands or lost >= 20 or figures["d_saturation"] <= limits["d_saturation"]
+    if figures["separation"] >= limits["separation"] and lost >= 1 and hopeless:
         yield _discriminator_won(gan, figures)
     if stands and (
         not gan.history_ or figures["loss_movement"] <= limits["loss_movement"]

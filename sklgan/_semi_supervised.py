@@ -445,4 +445,5 @@ default="feature_matching"
         y : ndarray of shape (n_samples,)
             Elements of ``classes_``.
         """
-        return take(self.classes_, self._logits(X).argmax(dim=1), X)
+        chosen = self._logits(X).argmax(dim=1)
+        return take(self.classes_, chosen, X)
