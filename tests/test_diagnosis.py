@@ -120,7 +120,7 @@ def test_a_discriminator_that_has_won_and_of_which_fit_warns(digits):
     [
         DCGANFeatureExtractor(n_filters=8, max_epochs=4),
         SemiSupervisedGANClassifier(n_filters=8, max_epochs=4),
-        CategoricalGANClusterer(10, n_filters=8, max_epochs=4, warmup=0),
+        CategoricalGANClusterer(10, n_filters=8, max_epochs=8, warmup=0),
     ],
     ids=["extractor", "classifier", "clusterer"],
 )
