@@ -1,8 +1,9 @@
 """Kill a training again and again, and see whether it ends as if nothing had been.
 
 A run of its own without interruption gives the expected weights. Then the same run,
-with a checkpoint after each epoch, is killed (SIGKILL) at random instants, some of them
-while a checkpoint is being written, and started again until it has ended::
+with a checkpoint after each epoch, is killed (SIGKILL) at random instants, every other
+time while a checkpoint is being written. After each kill a copy of its folder is
+resumed to the end, and the folder itself up to the next kill::
 
     python benchmarks/check_kills.py --kills 20
 """
@@ -10,6 +11,7 @@ while a checkpoint is being written, and started again until it has ended::
 import argparse
 import hashlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,37 +61,43 @@ def finish(process):
     return out.split()[-1] if process.returncode == 0 else None
 
 
+def kill(process, seconds, writing, folder):
+    """Kill a training after so many seconds, or when it writes next; tell if it ran."""
+    part = folder / "training_0.safetensors.part"
+    until = time.monotonic() + seconds
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.001)
+    while writing and process.poll() is None and not part.exists():
+        pass
+    ran = process.poll() is None
+    if ran:
+        process.send_signal(signal.SIGKILL)
+    finish(process)
+    return ran
+
+
 def check(kind, args, rng):
     """Kill one kind of training, and print what came of it."""
     with tempfile.TemporaryDirectory() as folder:
-        whole, killed = Path(folder) / "whole", Path(folder) / "killed"
+        killed, copy = Path(folder) / "killed", Path(folder) / "copy"
         begin = time.perf_counter()
-        expected = finish(start(args, kind, whole))
+        expected = finish(start(args, kind, Path(folder) / "whole"))
         seconds = time.perf_counter() - begin
-        n_kills, n_writing, n_ended, n_same = 0, 0, 0, 0
+        n_kills, n_writing, n_same = 0, 0, 0
         while n_kills < args.kills:
+            writing = n_kills % 2 == 1
+            killed.mkdir(exist_ok=True)
             process = start(args, kind, killed)
-            part = killed / "training_0.safetensors.part"
-            until = time.monotonic() + rng.uniform(0.3, 1.0) * seconds
-            # Every other one waits for the next write to begin.
-            in_writing = n_kills % 2 == 1
-            while process.poll() is None and time.monotonic() < until:
-                time.sleep(0.001)
-            while in_writing and process.poll() is None and not part.exists():
-                pass
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                n_kills, n_writing = n_kills + 1, n_writing + in_writing
-            result = finish(process)
-            if result is not None:
-                n_ended, n_same = n_ended + 1, n_same + (result == expected)
-                for file in killed.iterdir():
-                    file.unlink()
-        result = finish(start(args, kind, killed))
-        n_ended, n_same = n_ended + 1, n_same + (result == expected)
+            if not kill(process, rng.uniform(0.3, 1.0) * seconds, writing, killed):
+                shutil.rmtree(killed)
+                continue
+            n_kills, n_writing = n_kills + 1, n_writing + writing
+            shutil.copytree(killed, copy)
+            n_same += finish(start(args, kind, copy)) == expected
+            shutil.rmtree(copy)
         print(
-            f"{kind}: {n_kills} kills, {n_writing} of them while writing; "
-            f"{n_same} of {n_ended} runs ended bitwise equal",
+            f"{kind}: {n_kills} kills, {n_writing} of them while writing; {n_same} of "
+            f"{n_kills} resumed runs ended bitwise equal",
             flush=True,
         )
 

@@ -166,7 +166,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
 
     Notes
     -----
-    With p = softmax of the logits, the discriminator minimises E[H(p(real))] -
+    With p = softmax of the logits, and after the warm-up, the discriminator minimises E[H(p(real))] -
     ``balance_weight`` H(E[p(real)]) - ``adversarial_weight`` E[H(p(fake))] +
     ``consistency_weight`` CE(p(strongly changed), p(real)), the generator
     E[H(p(fake))] - H(E[p(fake)]).
