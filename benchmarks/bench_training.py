@@ -105,6 +105,7 @@ class OurLoop:
         loss = "nonsaturating"
         self.net = build_net(
             self.estimator,
+            X,
             torch.device(device),
             max_epochs=1,
             discriminator_loss=partial(discriminator_loss, loss=loss),

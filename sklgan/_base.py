@@ -128,12 +128,13 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
     # The training path ----------------------------------------------------------
 
     @contextmanager
-    def _unchanged_on_error(self):
+    def _unchanged_on_error(self, streamed=False):
         """Take back all attributes that were set, if an error leaves the context.
 
-        Unless there are new networks: after a divergence or Ctrl-C the estimator has
-        those of the last good epoch. The processes of torch.distributed, if there are
-        several, train together within the context.
+        Unless there are new networks: after a divergence or Ctrl-C ``fit`` leaves
+        those of the last good epoch; ``partial_fit``, ``streamed``, leaves none. The
+        processes of torch.distributed, if there are several, train together within
+        the context.
         """
         before = vars(self).copy()
         try:
@@ -141,7 +142,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
                 yield
         except BaseException:
             generator = vars(self).get("generator_")
-            if generator is None or generator is before.get("generator_"):
+            if streamed or generator in (None, before.get("generator_")):
                 vars(self).clear()
                 vars(self).update(before)
             raise
@@ -178,7 +179,11 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         X = check_images(self, X, reset=not continued)
         architecture = choose_architecture(self, n_outputs, batch_norm)
         if continued:
-            check_array(X[:2], ensure_min_samples=2, estimator=self)
+            if len(X) < 2:
+                raise ValueError(
+                    f"Found array with {len(X)} sample(s) (shape={tuple(X.shape)}) "
+                    f"while a minimum of 2 is required by {type(self).__name__}."
+                )
             check_continuation(self._architecture, architecture)
         else:
             self._architecture = architecture
@@ -233,6 +238,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         seed = of_rank_0(seed)
         net = build_net(
             self,
+            X,
             device,
             max_epochs=1 if streamed else self.max_epochs,
             discriminator_loss=discriminator_loss,

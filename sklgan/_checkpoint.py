@@ -17,7 +17,7 @@ import torch
 
 from sklgan._placement import read_batches
 
-_FORMAT = 2
+_FORMAT = 3
 
 # What stands in the JSON where a tensor was.
 _TENSOR = "__tensor__"
@@ -50,6 +50,13 @@ class Checkpoint:
     """
 
     def __init__(self, path, description, interval=0.0, *, writes=True):
+        for place, is_wrong in ((path.parent, os.path.isfile), (path, os.path.isdir)):
+            if is_wrong(place):
+                kind = "file" if place != path else "folder"
+                raise CheckpointError(
+                    f"{place} is a {kind}, where checkpoint needs a folder that it may "
+                    f"write {path.name} to; set another one."
+                )
         self.path, self.interval, self.writes = path, interval, writes
         self.description = json.loads(json.dumps(description))
         self._written = time.monotonic()
@@ -288,6 +295,7 @@ def describe_run(gan, X, y, seed, checkpoint, device):
     return {
         **describe_training(gan, X, y, seed),
         **{name: getattr(gan, name) for name in params if hasattr(gan, name)},
+        "callbacks": [_plain(callback) for callback in gan.callbacks or ()],
         "checkpoint": None if state is None else f"{len(state['rows'])} epochs",
         "device": device.type,
     }
@@ -339,6 +347,8 @@ def open_checkpoint(gan, X, y, seed, number, *, writes=True):
     """
     if gan.checkpoint is None:
         return None
+    if gan.checkpoint == "":
+        raise ValueError("checkpoint='' names no folder; use None for no checkpoint.")
     checkpoint = Checkpoint(
         Path(gan.checkpoint) / f"training_{number}.safetensors",
         describe_training(gan, X, y, seed),

@@ -10,6 +10,7 @@ import torch
 from sklearn.utils import gen_batches
 from torch.nn.functional import cross_entropy
 
+from sklgan._placement import read_rows
 from sklgan._tensors import as_tensor, torch_seed
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
@@ -152,18 +153,18 @@ def categorical_objective(gan, rows, strong_augment):
     """Return a fitted clusterer's loss on rows, without the generator's part."""
     device = next(gan.discriminator_.parameters()).device
     to_batch, network = gan._make_to_batch(device), gan.discriminator_
-    rows = rows[:: -(-len(rows) // _OBJECTIVE_ROWS)]
+    chosen = np.arange(0, len(rows), -(-len(rows) // _OBJECTIVE_ROWS))
     # The marginal is that of all rows: X may be in the order of its classes.
     total, marginal = 0.0, 0.0
     with torch_seed(0, device), torch.inference_mode():
-        for batch in gen_batches(len(rows), _OBJECTIVE_BATCH):
-            real = to_batch(as_tensor(rows[batch]).to(device))
+        for batch in gen_batches(len(chosen), _OBJECTIVE_BATCH):
+            real = to_batch(as_tensor(read_rows(rows, chosen[batch])).to(device))
             logits = network(real)[1].double()
             value = conditional_entropy(logits)
             if gan.consistency_weight > 0:
                 strong = network(strong_augment(real))[1].double()
                 consistency = soft_cross_entropy(strong, logits.softmax(dim=1))
                 value = value + gan.consistency_weight * consistency
-            total = total + len(real) / len(rows) * value
-            marginal = marginal + logits.softmax(dim=1).sum(dim=0) / len(rows)
+            total = total + len(real) / len(chosen) * value
+            marginal = marginal + logits.softmax(dim=1).sum(dim=0) / len(chosen)
     return float(total - gan.balance_weight * torch.special.entr(marginal).sum())

@@ -67,7 +67,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
 
     warmup : float, default=0.5
         Part of the epochs, the first ones, without generator: what it draws hinders a
-        discriminator that has found no clusters yet.
+        discriminator that has found no clusters yet. Off where a fit goes on.
 
     n_init : int, default=1
         Trainings from the start, of which that of the smallest ``objective_`` is kept;
@@ -166,10 +166,10 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
 
     Notes
     -----
-    With p = softmax of the logits, and after the warm-up, the discriminator minimises E[H(p(real))] -
-    ``balance_weight`` H(E[p(real)]) - ``adversarial_weight`` E[H(p(fake))] +
-    ``consistency_weight`` CE(p(strongly changed), p(real)), the generator
-    E[H(p(fake))] - H(E[p(fake)]).
+    With p = softmax of the logits, the discriminator, once warmed up, minimises
+    E[H(p(real))] - ``balance_weight`` H(E[p(real)]) - ``adversarial_weight``
+    E[H(p(fake))] + ``consistency_weight`` CE(p(strongly changed), p(real)), the
+    generator E[H(p(fake))] - H(E[p(fake)]).
 
     References
     ----------
@@ -323,7 +323,7 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
         TrainingDivergedError
             If a loss or a weight becomes NaN or infinite.
         """
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(streamed=True):
             rows = self._prepare_fit(X, n_outputs=self.n_clusters, streamed=True)
             self._fit_once(rows, streamed=True)
             self.labels_ = like(as_tensor(self.labels_), X)

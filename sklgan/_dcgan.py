@@ -309,7 +309,7 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
         TrainingDivergedError
             If a loss or a weight becomes NaN or infinite.
         """
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(streamed=True):
             self._train(X, streamed=True)
         return self
 

@@ -10,6 +10,7 @@ from numbers import Integral
 import numpy as np
 import torch
 from scipy.spatial.distance import cdist, pdist
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import roc_auc_score
 from sklearn.utils import check_random_state
@@ -18,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from sklgan._features import fixed_space
 from sklgan._images import check_images
 from sklgan._inference import run_generator
+from sklgan._placement import read_rows
 from sklgan._tensors import torch_seed
 from sklgan.losses import ADVERSARIAL_LOSSES
 from sklgan.metrics import kernel_distance
@@ -181,16 +183,18 @@ class DiagnosisMixin:
                 f"of {len(X)} rows."
             )
         seed = self.random_state if random_state is None else random_state
-        return _diagnose(self, X, check_random_state(seed), n_samples)
+        with config_context(array_api_dispatch=False):
+            return _diagnose(self, X, check_random_state(seed), n_samples)
 
 
 def _diagnose(gan, X, rng, n_samples):
     """Return the Diagnosis of a fitted estimator, given checked rows."""
-    rows = X[rng.permutation(len(X))[:n_samples]]
+    rows = read_rows(X, rng.permutation(len(X))[:n_samples])
+    rows = rows.cpu().numpy() if torch.is_tensor(rows) else rows
     Z = rng.standard_normal((len(rows), gan._architecture["latent_dim"]))
     figures = dict.fromkeys(THRESHOLDS, np.nan)
     figures["loss_movement"] = _loss_movement(gan.history_)
-    has_generator = not gan.history_ or "g_loss" in gan.history_[-1]
+    has_generator = not gan.history_ or any("g_loss" in row for row in gan.history_)
     if has_generator:
         samples = gan.generate(Z).reshape(len(rows), -1).astype(np.float32)
         figures |= _sample_figures(gan, rows, samples, Z)
@@ -250,7 +254,8 @@ def _saturation(gan, real, fake):
     if _has_plain_losses(gan):
         last = gan.history_[-max(1, len(gan.history_) // 4) :]
         d_loss = np.mean([row["d_loss"] for row in last]) if last else np.nan
-        g_loss = np.mean([row.get("g_loss", np.nan) for row in last or [{}]])
+        g_losses = [row["g_loss"] for row in last if "g_loss" in row]
+        g_loss = np.mean(g_losses) if g_losses else np.nan
     else:  # the history has losses that are more than adversarial
         d_function, g_function = ADVERSARIAL_LOSSES[loss]
         real, fake = torch.from_numpy(real), torch.from_numpy(fake)
@@ -378,7 +383,8 @@ def warn_if_failed(gan, X):
         return
     Z = np.random.RandomState(0).standard_normal((16, gan._architecture["latent_dim"]))
     images = run_generator(gan.generator_, Z.astype(np.float32), pad=gan._pads)
-    if np.ptp(images, axis=0).max() < _SAME and (X[:16] != X[0]).any():
+    few = read_rows(X, slice(16))
+    if np.ptp(images, axis=0).max() < _SAME and (few != few[0]).any():
         happened = "the generator draws one and the same image whatever it is given"
     else:
         figures = _saturation(gan, None, None) if _has_plain_losses(gan) else {}

@@ -17,15 +17,18 @@ from sklgan._training import (
 from sklgan.networks._build import network_builders
 
 
-def build_net(gan, device, **options):
-    """Return the engine with an estimator's parameters, not yet initialised."""
+def build_net(gan, X, device, **options):
+    """Return the engine with an estimator's parameters, not yet initialised.
+
+    X are the rows of the fit, for scikit-learn's callbacks that ask for them.
+    """
     generator, discriminator = network_builders(**gan._architecture)
     # Casting costs more than it saves on small matrices.
     small = gan._architecture["network"] == "mlp"
     shows = gan.verbose and is_main_process()
     ours = [("progress", EpochProgress())] if shows else []
     if hasattr(gan, "_callback_fit_ctx"):
-        ours.append(("tasks", EpochTasks(TrainingTasks(gan))))
+        ours.append(("tasks", EpochTasks(TrainingTasks(gan, X))))
     return AdversarialNet(
         generator=generator,
         discriminator=discriminator,

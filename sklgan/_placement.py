@@ -75,6 +75,23 @@ def read_batches(X, batch_size):
         yield from batches
 
 
+def read_rows(X, index):
+    """Return some rows of X in memory; those of a memory map not through the map.
+
+    Parameters
+    ----------
+    X : ndarray, Tensor or ImageSequence of shape (n_samples, n_features)
+        What ``check_images`` has returned.
+    index : slice or ndarray of int
+        Which rows.
+    """
+    read = _reader(X)
+    if read is None:
+        return X[index]
+    with while_read(X):
+        return read(index)
+
+
 def while_read(X):
     """Return the context in which threads may read X."""
     return quiet_pillow() if isinstance(X, ImageSequence) else nullcontext()

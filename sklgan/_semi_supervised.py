@@ -355,7 +355,7 @@ default="feature_matching"
         TrainingDivergedError
             If a loss or a weight becomes NaN or infinite.
         """
-        with self._unchanged_on_error():
+        with self._unchanged_on_error(streamed=True):
             classes = choose_classes(self, classes)
             codes = encode_chunk(y, classes, type(self).__name__)
             rows = self._prepare_fit(X, n_outputs=len(classes), streamed=True)

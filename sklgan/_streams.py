@@ -5,6 +5,8 @@ import torch
 from sklearn.utils import check_random_state
 
 from sklgan._labels import UNLABELED, find_labels
+from sklgan._placement import read_rows
+from sklgan._training import of_rank_0
 
 # Few labels are kept all; of many, an equal share for each class, as the batches hold
 # as many rows of each.
@@ -28,7 +30,8 @@ def draw_seed(gan, random_state, streamed):
     rng = check_random_state(random_state or gan.random_state)
     seed = int(rng.randint(np.iinfo(np.int32).max))
     if streamed:
-        gan._stream_seed = seed
+        # What is remembered has to be the same in all processes of a training.
+        seed = gan._stream_seed = of_rank_0(seed)
     return seed
 
 
@@ -106,6 +109,7 @@ def with_remembered(memory, rows, codes):
     if memory is None or len(memory["codes"]) == 0:
         return rows, codes
     codes = np.concatenate([codes, memory["codes"]])
+    rows = read_rows(rows, slice(None))
     if torch.is_tensor(rows):
         remembered = torch.from_numpy(memory["rows"]).to(rows.device)
         return torch.cat([rows, remembered]), codes
@@ -152,14 +156,18 @@ def remember(memory, rows, codes, n_classes, seed):
     """
     labeled = np.flatnonzero(codes >= 0)
     keys = np.random.default_rng(seed).random(len(labeled))
-    rows, codes = rows[labeled], codes[labeled]
-    rows = rows.cpu().numpy() if torch.is_tensor(rows) else np.asarray(rows)
+    codes, n_before = codes[labeled], 0
     if memory is not None:
-        rows = np.concatenate([memory["rows"], rows])
+        n_before = len(memory["codes"])
         codes = np.concatenate([memory["codes"], codes])
         keys = np.concatenate([memory["keys"], keys])
     share = max(1, MOST_ROWS // n_classes)
     order = np.lexsort([keys, codes])
     starts = np.searchsorted(codes[order], codes[order])
     stay = np.sort(order[np.arange(len(order)) - starts < share])
-    return {"rows": rows[stay], "codes": codes[stay], "keys": keys[stay]}
+    # Only what stays is read.
+    new = read_rows(rows, labeled[stay[stay >= n_before] - n_before])
+    new = new.cpu().numpy() if torch.is_tensor(new) else new
+    if n_before:
+        new = np.concatenate([memory["rows"][stay[stay < n_before]], new])
+    return {"rows": new, "codes": codes[stay], "keys": keys[stay]}

@@ -9,6 +9,7 @@ import copy
 from contextlib import contextmanager
 
 import numpy as np
+import torch
 
 from sklgan._training import settled
 
@@ -51,10 +52,12 @@ class TrainingTasks:
     ----------
     gan : BaseGAN
         Within :func:`fit_task`.
+    X : ndarray, Tensor or ImageSequence of shape (n_samples, n_features)
+        The rows of the fit.
     """
 
-    def __init__(self, gan):
-        self.gan = gan
+    def __init__(self, gan, X):
+        self.gan, self.X = gan, X
         self.task = self.fit = gan._callback_fit_ctx
         self.has_several = _n_trainings(gan) > 1
 
@@ -79,7 +82,7 @@ class TrainingTasks:
         """
         return self.epoch.call_on_fit_task_end(
             estimator=self.gan,
-            X=lambda: rows.cpu().numpy(),
+            X=lambda: self.X.cpu().numpy() if torch.is_tensor(self.X) else self.X,
             y=lambda: self._labels(codes),
             reconstruction_attributes=lambda: self._fitted(net, rows),
         )

@@ -83,6 +83,14 @@ def test_the_generator_comes_when_half_of_the_epochs_are_over(digits):
     assert "g_loss" in gan.history_[0]
 
 
+def test_more_epochs_do_not_lead_back_into_the_warm_up(digits, tmp_path):
+    """What a checkpoint goes on with had found its clusters."""
+    X, _ = digits
+    gan = make_clusterer(max_epochs=4, checkpoint=tmp_path).fit(X)
+    gan.set_params(max_epochs=8).fit(X)
+    assert ["g_loss" in row for row in gan.history_] == [False] * 2 + [True] * 6
+
+
 def test_one_cluster_is_legal(digits):
     """As in scikit-learn's clusterers."""
     X, _ = digits

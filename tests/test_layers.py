@@ -60,7 +60,7 @@ MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"augment", "networks"},
     "_checkpoint": {"_placement"},
-    "_class_losses": {"_tensors", "losses"},
+    "_class_losses": {"_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
     "_features": {"_inference", "_tensors"},
     "_inference": {"_placement", "_tensors"},
@@ -75,7 +75,7 @@ MAY_IMPORT = {
     },
     "_rows": {"_prefetch"},
     "_sequences": {"_caching", "_decoding", "_mapping", "_prefetch"},
-    "_streams": {"_labels"},
+    "_streams": {"_labels", "_placement", "_training"},
     "_tasks": {"_training"},
     "_training": {
         "_features",

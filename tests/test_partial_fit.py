@@ -201,6 +201,25 @@ def test_an_error_leaves_the_estimator_as_it_was(kind, action, error, digits):
     assert_same(learn(gan, *second), learn(before, *second))
 
 
+def test_an_error_after_the_training_of_a_chunk_undoes_it(digits):
+    """New networks or not: a chunk counts whole or not at all."""
+
+    class Unlucky(SemiSupervisedGANClassifier):
+        def _logits_of_rows(self, X):
+            if self.n_iter_ == 2:
+                raise RuntimeError("out of luck")
+            return super()._logits_of_rows(X)
+
+    gan = Unlucky(n_filters=4, random_state=0)
+    (X, y), second = chunks(digits)[:2]
+    gan.partial_fit(X, y, classes=range(10))
+    before = copy.deepcopy(gan)
+    with pytest.raises(RuntimeError, match="out of luck"):
+        gan.partial_fit(*second)
+    assert vars(gan).keys() == vars(before).keys()
+    assert_same(gan, before)
+
+
 @pytest.mark.parametrize("kind", GANS)
 def test_fit_begins_anew_and_partial_fit_goes_on(kind, digits):
     """In either order; a fit keeps neither the optimiser's state nor rows."""
@@ -361,6 +380,20 @@ def test_memory_holds_all_rows_while_they_are_few():
     assert_array_equal(both["rows"][:, 0], [0, 4, 10, 100, 104, 110])
     for name, value in memory.items():
         assert_array_equal(value, before[name])
+
+
+def test_no_more_is_read_than_is_remembered(tmp_path):
+    """Rows on disk may be more than memory holds."""
+    read = []
+
+    class Rows:
+        def __getitem__(self, index):
+            read.append(len(index))
+            return np.zeros((len(index), 1))
+
+    codes = np.zeros(3 * MOST_ROWS, dtype=int)
+    memory = remember(None, Rows(), codes, 1, [0, 1])
+    assert read == [MOST_ROWS] == [len(memory["rows"])]
 
 
 def test_memory_is_bounded_and_even():

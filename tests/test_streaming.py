@@ -11,7 +11,11 @@ from numpy.testing import assert_array_equal
 from PIL import Image
 from skorch.callbacks import Callback
 
-from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier
+from sklgan import (
+    CategoricalGANClusterer,
+    DCGANFeatureExtractor,
+    SemiSupervisedGANClassifier,
+)
 from sklgan._mapping import find_mapping
 from sklgan._placement import place_rows, read_batches
 from sklgan._prefetch import read_ahead
@@ -173,6 +177,16 @@ def test_a_map_whose_file_changes_size_during_fit_is_an_error(path, n_bytes):
         gan.fit(X)
     assert gan.generator_ is before["generator_"]
     assert readers() == []
+
+
+def test_a_map_that_is_cut_before_the_rows_are_clustered_is_an_error(path):
+    """Rows that were kept for training are read again for the objective."""
+    gan = CategoricalGANClusterer(
+        2, n_filters=4, max_epochs=1, random_state=0, callbacks=[Resize(path, 5000)]
+    )
+    with pytest.raises(ValueError, match=r"images.npy changed.* and has 5000"):
+        gan.fit(np.load(path, mmap_mode="r"))
+    assert not hasattr(gan, "labels_")
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])

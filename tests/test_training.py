@@ -152,6 +152,23 @@ def test_generator_is_updated_at_every_n_critic_th_step():
         assert ("g_loss" in losses) == (step % 3 == 0)
 
 
+def test_an_error_within_an_epoch_leaves_the_last_whole_one():
+    """Whatever its kind: the disk may be full in the middle of an epoch."""
+
+    class FullDisk(Callback):
+        def on_batch_end(self, net, **kwargs):
+            if net.n_epochs == 2:
+                raise OSError("no space left")
+
+    X = np.random.default_rng(0).integers(256, size=(100, 8, 8)).astype(np.uint8)
+    gan = make_gan(max_epochs=3, batch_size=25, callbacks=[FullDisk()])
+    with pytest.raises(OSError, match="no space left"):
+        gan.fit(X)
+    expected = make_gan(max_epochs=1, batch_size=25).fit(X)
+    assert gan.n_iter_ == 1
+    assert same(weights(gan.discriminator_), weights(expected.discriminator_))
+
+
 def test_nothing_is_generated_while_the_discriminator_warms_up():
     """The generator is first seen, and first moves, in the epoch after."""
     generated = []

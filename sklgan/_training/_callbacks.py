@@ -45,8 +45,9 @@ class EpochProgress(Callback):
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Learn the number of batches when the first epoch begins."""
-        n_batches = len(net.get_iterator(dataset_train, training=True))
-        self.bar_.total = n_batches * (net.max_epochs - len(net.past_rows_))
+        if not self.bar_.total:
+            n_batches = len(net.get_iterator(dataset_train, training=True))
+            self.bar_.total = n_batches * (net.max_epochs - len(net.past_rows_))
 
     def on_batch_end(self, net, **kwargs):
         """Tick."""

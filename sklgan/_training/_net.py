@@ -25,11 +25,7 @@ from sklgan._training._distributed import (
     same_weights,
     stopping_together,
 )
-from sklgan._training._errors import (
-    BROKEN_OFF,
-    StopTraining,
-    TrainingDivergedError,
-)
+from sklgan._training._errors import BROKEN_OFF, StopTraining, TrainingDivergedError
 from sklgan._training._shares import (
     layers_of_the_joined_batch,
     shared,
@@ -229,7 +225,7 @@ class AdversarialNet(NeuralNet):
                 raise
         except BaseException:
             # No checkpoint may count the epoch that was broken off.
-            del self.history[self._kept[1] :]
+            self._restore_epoch()
             raise
         finally:
             self.notify("on_train_end", X=rows, y=y)
@@ -287,7 +283,7 @@ class AdversarialNet(NeuralNet):
         rows, y = batch
         self._set_training(True)
         self.n_steps_ += 1
-        generates = self.generator_loss is not None and not self._is_warming_up()
+        generates = self.generator_loss is not None and not self.is_warming_up()
         updates_generator = generates and self.n_steps_ % self.n_critic == 0
         update = self.graphed_steps_ or self.update_networks
         losses = update(rows, y, generates, updates_generator)
@@ -310,7 +306,7 @@ class AdversarialNet(NeuralNet):
             losses["g_loss"] = self._update_generator(real[n_labeled:], fake)
         return losses
 
-    def _is_warming_up(self):
+    def is_warming_up(self):
         """Tell whether the epoch is one of the first, in which nothing is generated."""
         return max(1, self.n_epochs) <= self.warmup_epochs
 
@@ -411,6 +407,7 @@ class AdversarialNet(NeuralNet):
             "random": drawn,
             "rows": self.history_rows(0),
             "stopped_early": self.stopped_early_,
+            "warmup_epochs": self.warmup_epochs,
             "notes": self.notes_,
         }
 
@@ -421,7 +418,8 @@ class AdversarialNet(NeuralNet):
         self.load_training_state(state["training"])
         set_random_state(state["random"], self.device)
         self.past_rows_, self.stopped_early_ = state["rows"], state["stopped_early"]
-        self.notes_ = state.get("notes", {})
+        # More epochs than before do not lead back into the warm-up.
+        self.notes_, self.warmup_epochs = state["notes"], state["warmup_epochs"]
 
     def _keep_epoch(self):
         """Remember the state, how many epochs led to it, and what is drawn next."""
