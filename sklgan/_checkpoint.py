@@ -5,6 +5,7 @@ a training of, and a checksum over everything are JSON in the header. Nothing is
 unpickled.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -50,13 +51,14 @@ class Checkpoint:
     """
 
     def __init__(self, path, description, interval=0.0, *, writes=True):
-        for place, is_wrong in ((path.parent, os.path.isfile), (path, os.path.isdir)):
-            if is_wrong(place):
-                kind = "file" if place != path else "folder"
-                raise CheckpointError(
-                    f"{place} is a {kind}, where checkpoint needs a folder that it may "
-                    f"write {path.name} to; set another one."
-                )
+        if path.parent.is_file():
+            raise NotADirectoryError(
+                errno.ENOTDIR, "checkpoint is a file; set a folder", str(path.parent)
+            )
+        if path.is_dir():
+            raise IsADirectoryError(
+                errno.EISDIR, "A folder is in the checkpoint's way; move it", str(path)
+            )
         self.path, self.interval, self.writes = path, interval, writes
         self.description = json.loads(json.dumps(description))
         self._written = time.monotonic()
