@@ -287,7 +287,7 @@ class AdversarialNet(NeuralNet):
         rows, y = batch
         self._set_training(True)
         self.n_steps_ += 1
-        generates = self.generator_loss is not None and not self._is_warming_up()
+        generates = self.generator_loss is not None and not self.is_warming_up()
         updates_generator = generates and self.n_steps_ % self.n_critic == 0
         update = self.graphed_steps_ or self.update_networks
         losses = update(rows, y, generates, updates_generator)
@@ -310,7 +310,7 @@ class AdversarialNet(NeuralNet):
             losses["g_loss"] = self._update_generator(real[n_labeled:], fake)
         return losses
 
-    def _is_warming_up(self):
+    def is_warming_up(self):
         """Tell whether the epoch is one of the first, in which nothing is generated."""
         return max(1, self.n_epochs) <= self.warmup_epochs
 
