@@ -154,10 +154,35 @@ def test_sample_grid_checks_its_parameters(params, message, digits):
 
 
 def test_sample_grid_needs_images(digits, tmp_path):
-    """Flat rows have no pictures."""
-    flat = digits[0].reshape(-1, 64)
+    """Flat rows have no pictures; that is said before the first epoch."""
+    flat, recorder = digits[0].reshape(-1, 64), Recorder()
+    grid = SampleGrid(tmp_path / "new")
     with pytest.raises(ValueError, match=r"set image_shape=\(h, w\)"):
-        make_gan(max_epochs=1, callbacks=[SampleGrid(tmp_path)]).fit(flat)
+        make_gan(max_epochs=1, callbacks=[recorder, grid]).fit(flat)
+    assert recorder.n_batches == 0
+    assert not (tmp_path / "new").exists()
+
+
+def test_sample_grid_shows_the_last_training(digits, tmp_path):
+    """Each chunk of a stream is a training of one epoch, whose file it overwrites."""
+    gan = make_gan(latent_dim=4, learning_rate=0.01, callbacks=[SampleGrid(tmp_path)])
+    pictures = []
+    for chunk in (digits[0][:100], digits[0][100:]):
+        gan.partial_fit(chunk)
+        [file] = tmp_path.iterdir()
+        pictures.append((file.name, file.read_bytes()))
+    assert [name for name, _ in pictures] == ["epoch_0001.png"] * 2
+    assert pictures[0] != pictures[1]
+
+
+def test_sample_grid_takes_images_of_every_network(digits, tmp_path):
+    """Flattened images, and those of an mlp."""
+    flat = digits[0].reshape(-1, 64)
+    for network in ("dcgan", "mlp"):
+        grid = SampleGrid(tmp_path / network)
+        gan = make_gan(network=network, max_epochs=1, image_shape=(8, 8))
+        gan.set_params(callbacks=[grid]).fit(flat)
+        assert (tmp_path / network / "epoch_0001.png").exists()
 
 
 def test_tensorboard_gets_losses_figures_and_pictures(digits, tmp_path):

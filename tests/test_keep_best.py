@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.model_selection import GridSearchCV
+from sklearn.linear_model import RidgeClassifier
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback
 from test_training import make_gan, same, weights
 
@@ -168,6 +170,75 @@ def test_searches_clone_it(digits):
     assert refitted.best_score_ == max(column)
 
 
+def test_a_fitted_one_is_cloned(digits):
+    """As a fitted estimator that holds it is, also in a pipeline."""
+    X, y = digits
+    gan = fast_gan(max_epochs=1, callbacks=[KeepBest(X[150:], every=2)]).fit(X[:100])
+    copied = clone(gan).callbacks[0]
+    assert copied.every == 2
+    assert copied.X is not gan.callbacks[0].X
+    assert not hasattr(copied, "best_score_")
+    pipeline = make_pipeline(gan, RidgeClassifier()).fit(X[:100], y[:100])
+    scores = cross_val_score(pipeline, X[:100], y[:100], cv=2, error_score="raise")
+    assert np.isfinite(scores).all()
+
+
+def test_features_stay_fitted_in_clones(digits):
+    """A clone's figures are those of the first, and a search has some."""
+    X = digits[0]
+    space = fast_gan(max_epochs=1, random_state=5).fit(X)
+    gan = fast_gan(max_epochs=2, callbacks=[KeepBest(X[100:], features=space)])
+    column = figures(clone(gan).fit(X[:100]), "kernel_distance")
+    assert column == figures(gan.fit(X[:100]), "kernel_distance")
+    assert clone(gan).callbacks[0].features is space
+    search = GridSearchCV(
+        gan, {"learning_rate": [1e-3]}, cv=2, scoring=lambda *_: 0, error_score="raise"
+    )
+    refitted = search.fit(X[:100]).best_estimator_.callbacks[0]
+    assert refitted.best_score_ > 0
+
+
+def test_nothing_is_judged_before_the_generator_trains(digits):
+    """The clusterer's warm-up has no samples to compare; with y it has features."""
+    X, y = digits
+    gan = CategoricalGANClusterer(10, n_filters=4, max_epochs=4, random_state=0)
+    assert gan.warmup == 0.5
+    best = KeepBest(X[100:])
+    gan.set_params(callbacks=[best]).fit(X[:100])
+    found = ["kernel_distance" in row for row in gan.history_]
+    assert found == [False, False, True, True]
+    assert best.best_epoch_ > 2
+    gan.set_params(callbacks=[KeepBest(X[100:], y[100:])]).fit(X[:100])
+    assert len(figures(gan, "probe_accuracy")) == 4
+
+
+def test_a_generator_that_never_trains_needs_y(digits):
+    """There would be nothing to compare."""
+    X, y = digits
+    gan = CategoricalGANClusterer(
+        10, n_filters=4, max_epochs=1, adversarial_weight=0, random_state=0
+    )
+    with pytest.raises(ValueError, match="without y .* give y"):
+        gan.set_params(callbacks=[KeepBest(X[100:])]).fit(X[:100])
+    best = KeepBest(X[100:], y[100:])
+    gan.set_params(callbacks=[best]).fit(X[:100])
+    assert best.best_epoch_ == 1
+
+
+def test_each_chunk_is_a_training_of_its_own(digits):
+    """partial_fit: a figure a chunk, and weights as without."""
+    X = digits[0]
+    best = KeepBest(X[150:], every=3, patience=1)
+    watched, alone = fast_gan(callbacks=[best]), fast_gan()
+    for chunk in (X[:50], X[50:100], X[100:150]):
+        watched.partial_fit(chunk)
+        alone.partial_fit(chunk)
+        assert best.best_epoch_ == 1
+        assert best.best_score_ == watched.history_[-1]["kernel_distance"]
+    assert same(weights(watched.discriminator_), weights(alone.discriminator_))
+    assert len(figures(watched, "kernel_distance")) == 3
+
+
 def test_it_holds_no_networks_afterwards(digits):
     """So that a pickle of the estimator is not twice as large, nor a GPU occupied."""
     X = digits[0]
@@ -223,14 +294,38 @@ def test_a_resumed_fit_knows_the_best_epoch(epoch, digits, tmp_path):
     assert same(weights(again.discriminator_), weights(whole.discriminator_))
 
 
-def test_other_held_out_images_begin_anew(digits, tmp_path):
-    """Their figures could not be compared."""
+@pytest.mark.parametrize("labels", [False, True])
+def test_other_held_out_images_begin_anew(labels, digits, tmp_path):
+    """With the epoch resumed from: figures before it could not be compared."""
+    X, y = digits
+    snapshots = Snapshots()
+    checkpointed(tmp_path, max_epochs=3, callbacks=[KeepBest(X[100:]), snapshots]).fit(
+        X[:100]
+    )
+    other = KeepBest(X[150:], y[150:] if labels else None)
+    ended = checkpointed(tmp_path, max_epochs=3, callbacks=[other]).fit(X[:100])
+    name, choose = ("probe_accuracy", max) if labels else ("kernel_distance", min)
+    assert other.best_epoch_ == 3
+    assert other.best_score_ == ended.history_[-1][name]
+    assert same(weights(ended.discriminator_), snapshots.epochs[2][0])
+    gan = checkpointed(tmp_path, max_epochs=5, callbacks=[other]).fit(X[:100])
+    column = [row[name] for row in gan.history_[2:]]
+    assert column[0] == ended.history_[-1][name]
+    assert other.best_score_ == choose(column)
+    assert other.best_epoch_ == 3 + column.index(choose(column))
+
+
+def test_a_resumed_fit_keeps_its_rhythm(digits, tmp_path):
+    """Broken off before the first evaluation, it does not evaluate any earlier."""
     X = digits[0]
-    checkpointed(tmp_path, max_epochs=3, callbacks=[KeepBest(X[100:])]).fit(X[:100])
-    other = KeepBest(X[150:])
-    gan = checkpointed(tmp_path, max_epochs=4, callbacks=[other]).fit(X[:100])
-    assert other.best_epoch_ == 4
-    assert gan.n_iter_ == 4
+    stop = Break(2, KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        checkpointed(tmp_path, callbacks=[KeepBest(X[100:], every=3), stop]).fit(
+            X[:100]
+        )
+    gan = checkpointed(tmp_path, callbacks=[KeepBest(X[100:], every=3)]).fit(X[:100])
+    found = ["kernel_distance" in row for row in gan.history_]
+    assert found == [False, False, True, True]
 
 
 def test_a_diverged_fit_is_resumed(digits, tmp_path):
@@ -262,7 +357,10 @@ def test_a_diverged_fit_is_resumed(digits, tmp_path):
             {"y": np.arange(100) % 2, "features": DCGANFeatureExtractor()},
             "features or y",
         ),
-        ({"X": np.zeros((100, 9, 9))}, "images of shape"),
+        ({"X": np.zeros((100, 9, 9))}, "X of KeepBest: X holds images of shape"),
+        ({"X": np.full((100, 8, 8), np.nan)}, "X of KeepBest: Input X contains NaN"),
+        ({"X": np.zeros((1, 8, 8))}, "X of KeepBest has 1 row, but needs 2"),
+        ({"X": []}, "X of KeepBest: X is empty"),
     ],
 )
 def test_parameters_are_checked_before_anything_changes(params, message, digits):

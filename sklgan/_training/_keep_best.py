@@ -4,10 +4,12 @@ import hashlib
 from numbers import Integral
 
 import numpy as np
+from sklearn.base import clone
 from skorch.callbacks import Callback
 
 from sklgan._features import fixed_space, pooled_features, probe_accuracy
 from sklgan._inference import run_generator
+from sklgan._training._distributed import check_same_fit, of_rank_0
 from sklgan._training._settled import settled
 from sklgan.metrics import kernel_distance
 
@@ -24,8 +26,8 @@ class KeepBest(Callback):
     Parameters
     ----------
     X : array-like or sequence of paths or of PIL images
-        Held-out images, as in ``fit``; some hundreds. They are copied where an
-        estimator is cloned.
+        Held-out images, as in ``fit``; some hundreds, 2 at least. They are copied where
+        an estimator is cloned.
     y : array-like of shape (n_samples,), default=None
         Classes of X for ``"probe_accuracy"``, at least 2 rows of each; rows with -1 are
         left out. None for ``"kernel_distance"``.
@@ -35,10 +37,10 @@ class KeepBest(Callback):
         Stop after so many evaluations without a better figure. None never stops.
     features : fitted transformer, default=None
         Its ``transform(X)`` gives the features for the kernel distance, of images as
-        in ``fit``; it must not change while training goes on. None takes those of the
-        discriminator's architecture with weights as first drawn, the same for every
-        epoch and fit: in the space of the discriminator in training, distances of
-        different epochs could not be compared.
+        in ``fit``; it must not change while training goes on. Clones share it, so that
+        it stays fitted. None takes those of the discriminator's architecture with
+        weights as first drawn, the same for every epoch and fit: in the space of the
+        discriminator in training, distances of different epochs could not be compared.
     n_samples : int, default=None
         Generated images; None for as many as there are in X.
     random_state : int, default=0
@@ -62,9 +64,21 @@ class KeepBest(Callback):
     Also a fit that diverges or is interrupted ends with the best weights. With
     ``checkpoint`` the figures and the best weights are in the file: a resumed fit goes
     on as if it had not been broken off. If X, y or other parameters of this
-    class have changed, the search for the best begins anew where the fit is resumed.
-    With ``n_init`` each training has a best epoch of its own. Use one KeepBest a fit
-    for the weights; put callbacks that log ``history`` after it in the list.
+    class have changed, the search for the best begins anew, with the epoch from which
+    the fit is resumed if that is one to evaluate.
+
+    Without y, epochs in which the generator is not trained yet, those of the
+    clusterer's ``warmup``, have no figure, and their weights are not kept.
+
+    The best is sought within a training, and ``best_epoch_`` counts from where that
+    began. With ``n_init`` each training has a best epoch of its own; the attributes are
+    those of the last, ``history_`` has the figures of the one that is kept. With
+    ``warm_start`` each call of ``fit`` is a training of its own. In ``partial_fit``
+    each chunk is one, of a single epoch: its figure is recorded, but there is nothing
+    to choose from, and ``patience`` has no effect.
+
+    Use one KeepBest a fit for the weights; put callbacks that log ``history`` after it
+    in the list.
 
     Examples
     --------
@@ -100,60 +114,84 @@ class KeepBest(Callback):
         self.n_samples = n_samples
         self.random_state = random_state
 
+    def __sklearn_clone__(self):
+        """Copy the parameters; ``features`` is shared, since it has to stay fitted."""
+        params = self.get_params(deep=False)
+        features = params.pop("features")
+        copies = {name: clone(value, safe=False) for name, value in params.items()}
+        return type(self)(**copies, features=features)
+
     def initialize(self):
         """Forget the last training."""
         self.best_score_, self.best_epoch_, self.n_misses_ = None, None, 0
         return self
 
-    def on_train_begin(self, net, **kwargs):
+    def on_train_begin(self, net, X=None, **kwargs):
         """Check the parameters and the held-out images, and look for earlier bests."""
         self._check_parameters()
-        rows = net.to_rows(self.X)
+        if self.y is None and net.generator_loss is None:
+            raise ValueError(
+                "KeepBest without y compares generated images, but the generator is "
+                "not trained here (adversarial_weight=0); give y, the classes of X."
+            )
+        rows = self._held_out_rows(net)
         if self.y is None:
-            self._name, self._sign = "kernel_distance", -1
+            self.name_, self.sign_ = "kernel_distance", -1
             self._prepare_distance(net, rows)
         else:
-            self._name, self._sign = "probe_accuracy", 1
+            self.name_, self.sign_ = "probe_accuracy", 1
             rows = self._prepare_probe(net, rows)
         described = hashlib.sha256(np.ascontiguousarray(rows).data)
         described.update(repr((self.every, self.n_samples, self.random_state)).encode())
-        described.update(repr((type(self.features), self._classes)).encode())
-        self._described = described.hexdigest()[:16]
-        note = net.notes_.get(self._name)
-        if note is not None and note["of"] == self._described:
+        described.update(repr((type(self.features), self.classes_)).encode())
+        self.described_ = described.hexdigest()[:16]
+        check_same_fit(lambda: {"X of KeepBest": self.described_})
+        note = net.notes_.get(self.name_)
+        if note is not None and note["of"] == self.described_:
             self.best_score_, self.best_epoch_ = note["score"], note["epoch"]
             self.n_misses_ = note["misses"]
             net.best_ = note["state"], note["epoch"]
+        elif net.past_rows_ and self._is_due(net):
+            net.past_rows_[-1][self.name_] = self._judge(net, X)
 
     def on_epoch_end(self, net, dataset_train=None, **kwargs):
         """Evaluate; remember the epoch if it is the best, else think of stopping."""
-        epoch = net.n_epochs
-        if epoch % self.every and epoch < net.max_epochs:
-            return
-        with settled(net, None if self.y is None else dataset_train.X) as network:
-            score = self._evaluate(network)
-        net.history.record(self._name, score)
+        if self._is_due(net):
+            net.history.record(self.name_, self._judge(net, dataset_train.X))
+            if self.patience is not None and self.n_misses_ >= self.patience:
+                net.stop_requested_ = True
+
+    def on_train_end(self, net, **kwargs):
+        """Let go of what was prepared."""
+        for name in ("evaluate_", "classes_"):
+            vars(self).pop(name, None)
+
+    def _is_due(self, net):
+        """Tell whether the epoch is to be evaluated."""
+        if self.y is None and net.is_warming_up():
+            return False  # the generator is as it was first drawn
+        is_last = net.n_epochs >= net.max_epochs or net.stopped_early_
+        return is_last or net.n_epochs % self.every == 0
+
+    def _judge(self, net, training_rows):
+        """Return the figure of the last whole epoch; remember that if it is best."""
+        with settled(net, None if self.y is None else training_rows) as network:
+            # Ranks on unlike hardware would else decide differently.
+            score = of_rank_0(self.evaluate_(network))
         self.n_misses_ += 1
-        if (
-            self.best_score_ is None
-            or self._sign * score > self._sign * self.best_score_
-        ):
-            self.best_score_, self.best_epoch_, self.n_misses_ = score, epoch, 0
+        best = self.best_score_
+        if best is None or self.sign_ * score > self.sign_ * best:
+            self.best_score_, self.best_epoch_ = score, net.n_epochs
+            self.n_misses_ = 0
             net.remember_best()
-        net.notes_[self._name] = {
-            "of": self._described,
+        net.notes_[self.name_] = {
+            "of": self.described_,
             "score": self.best_score_,
             "epoch": self.best_epoch_,
             "misses": self.n_misses_,
             "state": net.best_[0],
         }
-        if self.patience is not None and self.n_misses_ >= self.patience:
-            net.stop_requested_ = True
-
-    def on_train_end(self, net, **kwargs):
-        """Let go of what was prepared."""
-        for name in ("_evaluate", "_classes"):
-            vars(self).pop(name, None)
+        return score
 
     def _check_parameters(self):
         """Raise ValueError for what makes no sense."""
@@ -172,9 +210,22 @@ class KeepBest(Callback):
                 "discriminator."
             )
 
+    def _held_out_rows(self, net):
+        """Return X as rows, or raise ValueError that names whose X it is."""
+        try:
+            rows = net.to_rows(self.X)
+        except ValueError as error:
+            raise ValueError(f"X of KeepBest: {error}") from error
+        if len(rows) < 2:
+            raise ValueError(
+                f"X of KeepBest has {len(rows)} row, but needs 2 at least; some "
+                "hundreds make a figure to go by."
+            )
+        return rows
+
     def _prepare_distance(self, net, rows):
         """Bring the held-out rows where they are compared with samples."""
-        self._classes = None
+        self.classes_ = None
         if self.features is None:
             real, transform = fixed_space(net.discriminator, rows, net.to_batch)
         else:
@@ -191,7 +242,7 @@ class KeepBest(Callback):
             fake = transform(run_generator(generator, Z, pad=False))
             return kernel_distance(real, fake, n_subsets=1)[0]
 
-        self._evaluate = evaluate
+        self.evaluate_ = evaluate
 
     def _prepare_probe(self, net, rows):
         """Find the rows with classes, and return them."""
@@ -210,11 +261,11 @@ class KeepBest(Callback):
                 "y of KeepBest needs two classes or more with 2 rows or more each, "
                 f"found rows by class {found}."
             )
-        self._classes = y.tolist()
+        self.classes_ = y.tolist()
 
         def evaluate(discriminator):
             features = np.hstack(pooled_features(discriminator, rows, net.to_batch))
             return probe_accuracy(features, y)
 
-        self._evaluate = evaluate
+        self.evaluate_ = evaluate
         return rows

@@ -44,6 +44,16 @@ class SampleGrid(Callback):
     --------
     SamplesDisplay : Samples of a fitted estimator.
 
+    Notes
+    -----
+    Epochs count from the beginning of a training, and files of a later training take
+    the place of earlier ones of the same number. ``n_init`` runs several trainings, of
+    which the last leaves its files, whichever is kept. With ``warm_start`` each call
+    of ``fit`` is a training of its own. In ``partial_fit`` each chunk is one, of a
+    single epoch: there is only ``epoch_0001.png``, of the last chunk, and nothing with
+    ``every`` above 1. For files of each, give each call a SampleGrid with another
+    folder. A writer gets all grids, under the same numbers.
+
     Examples
     --------
     >>> import os, tempfile
@@ -89,6 +99,11 @@ class SampleGrid(Callback):
                 raise ValueError(
                     f"{name}={value!r} of SampleGrid should be an int of at least 1."
                 )
+        if net.to_batch.keywords["image_shape"] is None:
+            raise ValueError(
+                "SampleGrid needs images, but X is flat; set image_shape=(h, w) or "
+                "(h, w, c) if its rows are flattened images, else leave SampleGrid out."
+            )
         if self.folder is not None:
             Path(self.folder).mkdir(parents=True, exist_ok=True)
         rng = np.random.RandomState(self.random_state)
@@ -103,11 +118,6 @@ class SampleGrid(Callback):
             images = run_generator(generator, self.Z_, pad=False)
         if not is_main_process():
             return
-        if images.ndim == 2:
-            raise ValueError(
-                "SampleGrid needs images, but X is flat; set image_shape=(h, w) or "
-                "(h, w, c) if its rows are flattened images, else leave SampleGrid out."
-            )
         grid = image_grid(images.transpose(0, 2, 3, 1), (-1, 1), self.n_columns)
         if self.folder is not None:
             write_grid(Path(self.folder) / f"epoch_{net.n_epochs:04d}.png", grid)
