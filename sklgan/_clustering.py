@@ -28,8 +28,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
     generator draws images of which it is sure. What predicts is the average of the
     discriminator's weights.
 
-    Seeds differ, often by more than 10 points of accuracy: use ``n_init``, which picks
-    by the objective, never by labels.
+    Seeds may differ: a start can end with two clusters that share two classes.
+    ``n_init`` starts again, and picks by the objective, never by labels.
 
     Parameters
     ----------
