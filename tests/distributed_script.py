@@ -16,6 +16,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sklgan import (
     CategoricalGANClusterer,
     DCGANFeatureExtractor,
+    KeepBest,
+    SampleGrid,
     SemiSupervisedGANClassifier,
     networks,
 )
@@ -182,6 +184,9 @@ def fail_all(out):
         "callback": fit(callbacks=[OnRank1(ValueError("a callback's own"))]),
         "ctrl-c": fit(callbacks=[OnRank1(KeyboardInterrupt())]),
         "early stop": fit(callbacks=[stop]),
+        "own callback": fit(callbacks=[SampleGrid(out / "grid")] if RANK else None),
+        "held out": fit(callbacks=[KeepBest(X[20 * RANK :][:20])]),
+        "best": fit(callbacks=[KeepBest(X[:20]), SampleGrid(out / "grid")]),
         "diverged": fit(learning_rate=1e30),
         "memory": fit(callbacks=[OnRank1(torch.OutOfMemoryError("CUDA is full"))]),
         "afterwards": fit(),

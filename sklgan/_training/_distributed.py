@@ -7,7 +7,7 @@ of ``joined_processes``, all functions here do nothing.
 import atexit
 import hashlib
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
@@ -151,6 +151,9 @@ def check_same_fit(describe):
             if first.get(name) != other.get(name)
         )
         if differences:
+            # Who leaves the group at once would cut off those that still read.
+            with suppress(DistributedTrainingError):
+                gather_objects(None)
             raise ValueError(
                 f"The processes of one training differ: {differences}. Give each the "
                 "same data and parameters; every rank takes its share by itself."
