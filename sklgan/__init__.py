@@ -1,8 +1,8 @@
 """GAN training as scikit-learn estimators.
 
 Estimators, displays and callbacks are imported from here, functions from the public
-modules ``augment``, ``datasets``, ``losses``, ``metrics``, ``model_selection`` and
-``networks``.
+modules ``augment``, ``datasets``, ``inspection``, ``losses``, ``metrics``,
+``model_selection`` and ``networks``.
 """
 
 from importlib.metadata import version

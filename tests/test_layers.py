@@ -90,7 +90,8 @@ MAY_IMPORT = {
     **dict.fromkeys(["_diagnosis", "_engine"], {*PARTS, "_images"}),
     "_base": {*PARTS, "_images", "_diagnosis", "_engine"},
     **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base"}),
-    **dict.fromkeys(TOOLS, {*PARTS, "_images"}),
+    "_display": {*PARTS, "_images"},
+    "inspection": {*PARTS, "_images", "_display"},
     "__init__": EVERYTHING,
 }
 
@@ -98,7 +99,7 @@ MAY_IMPORT = {
 RESERVED = {
     "skorch": {"_training"},
     "PIL": {"_decoding", "_display", "_grid", "_images"},
-    "matplotlib": {"_display"},
+    "matplotlib": {"_display", "inspection"},
 }
 
 MAX_FILE_LINES = 450
