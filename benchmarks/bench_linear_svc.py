@@ -14,6 +14,7 @@ process of its own, whose peak memory is that of the fit alone::
 """
 
 import argparse
+import contextlib
 import json
 import resource
 import subprocess
@@ -59,7 +60,7 @@ def save_features(folder, data, network, n_train, n_test, device):
 def make_solver(name, C, device):
     """Return one of the classifiers of the table."""
     if name == "ours":
-        return TorchLinearSVC(C=C, device=device)
+        return TorchLinearSVC(C=C, device=device, verbose=1)
     if name == "default":
         return LinearSVC(C=C, random_state=0)
     return LinearSVC(C=C, dual=True, tol=1e-8, max_iter=100_000, random_state=0)
@@ -107,7 +108,8 @@ def measure(folder, name, C, device):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         start = time.perf_counter()
-        svm.fit(X, y)
+        with contextlib.redirect_stdout(sys.stderr):
+            svm.fit(X, y)
         seconds = time.perf_counter() - start
     extra = peak_bytes() - before
     hits = 0
@@ -137,7 +139,7 @@ def in_child(folder, name, args):
     limit = None if name == "ours" else args.limit
     try:
         done = subprocess.run(
-            command, check=True, capture_output=True, text=True, timeout=limit
+            command, check=True, stdout=subprocess.PIPE, text=True, timeout=limit
         )
     except subprocess.TimeoutExpired:
         print(f"{name}: stopped after {limit:.0f} s, not finished", flush=True)
