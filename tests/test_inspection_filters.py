@@ -2,6 +2,7 @@
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from image_files import encode
@@ -363,6 +364,16 @@ def test_top_images_are_drawn_with_their_boxes(deep, two_colours, digits):
     assert display.im_.get_array().shape == (4 * 9 - 1, 9 * 9 - 1, 3)
     display = GuidedBackpropDisplay.from_estimator(colour, X.reshape(64, -1))
     assert display.images.shape == (4, 3, 8, 8, 3)
+
+
+def test_data_frames_have_pictures(digits):
+    """Rows of pixels with names, of which nobody is warned."""
+    X = pd.DataFrame(digits[0].reshape(-1, 64)).rename(columns=str)
+    gan = make_gan(image_shape=(8, 8)).fit(X)
+    display = GuidedBackpropDisplay.from_estimator(gan, X, filters=[(1, 2)])
+    top = top_images(gan, X, (1, 2), n_images=3)
+    expected, _ = guided_backprop(gan, X.iloc[top.indices[0]], (1, 2))
+    assert_array_equal(display.gradients.reshape(3, 1, 64), expected)
 
 
 @pytest.mark.parametrize("display", [GuidedBackpropDisplay, TopImagesDisplay])

@@ -1,13 +1,19 @@
 """Pictures of filters: what they answer to, and which of its pixels matter."""
 
+from functools import partial
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._display import _axes
 from sklgan._grid import image_grid
-from sklgan.inspection._features_by_name import activation_shapes
+from sklgan.inspection._features_by_name import activation_shapes, parse_features
 from sklgan.inspection._filters import top_images
-from sklgan.inspection._guided_backprop import guided_backprop, untrained_copy
+from sklgan.inspection._guided_backprop import (
+    gradients_of_rows,
+    untrained_copy,
+    values_of,
+)
 
 # As many as the DCGAN paper shows.
 _N_FILTERS = 6
@@ -335,9 +341,16 @@ def _first_filters(estimator):
 def _explained(estimator, X, filters, n_images):
     """Return names of filters, the images they answer to most, and gradients there."""
     top = top_images(estimator, X, filters, n_images=n_images)
+    # Not through the gate again: data frames would be missed for their names.
+    rows = top.images.reshape(*top.indices.shape, -1)
+    rows = rows.astype(estimator._scale[0].dtype)
     gradients = [
-        guided_backprop(estimator, images, name)[0]
-        for name, images in zip(top.names, top.images, strict=True)
+        gradients_of_rows(
+            estimator, images, partial(values_of, features=[feature]), 1, guided=True
+        )[0].numpy()
+        for feature, images in zip(
+            parse_features(estimator, top.names), rows, strict=True
+        )
     ]
     shape = *top.indices.shape, *estimator.image_shape_
     return top.names, top.images.reshape(shape), np.reshape(gradients, shape)

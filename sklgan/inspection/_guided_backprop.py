@@ -122,11 +122,13 @@ def guided_backprop(estimator, X, features, *, guided=True):
     ((50, 2, 8, 8), (50, 2))
     """
     features = parse_features(estimator, features)
-
-    def values(activations, logits):
-        return torch.stack([peaks(activations, f)[0] for f in features], dim=1)
-
+    values = partial(values_of, features=features)
     return gradients_of(estimator, X, values, len(features), guided=guided)
+
+
+def values_of(activations, logits, features):
+    """Return the values of features, (n, n_features)."""
+    return torch.stack([peaks(activations, f)[0] for f in features], dim=1)
 
 
 def gradients_of(estimator, X, values, n_values, *, guided):
@@ -152,7 +154,18 @@ def gradients_of(estimator, X, values, n_values, *, guided):
     responses : ndarray of shape (n_samples, n_values), float32
         The values.
     """
-    images = check_images(estimator, X, reset=False)
+    gradients, responses = gradients_of_rows(
+        estimator,
+        check_images(estimator, X, reset=False),
+        values,
+        n_values,
+        guided=guided,
+    )
+    return like(gradients, X), like(responses, X)
+
+
+def gradients_of_rows(estimator, images, values, n_values, *, guided):
+    """Return the same for what ``check_images`` has returned, as tensors."""
     n_samples, n_features = images.shape
 
     def run(part, first, rows, batch_size):
@@ -178,8 +191,8 @@ def gradients_of(estimator, X, values, n_values, *, guided):
         for place, part in parts:
             run_part = partial(run, part, place.start)
             batch_size = for_each_batch(len(part), run_part, batch_size)
-        gradients = gradients.reshape(n_samples, n_values, *image_layout(estimator))
-        return like(gradients, X), like(responses, X)
+        layout = image_layout(estimator)
+        return gradients.reshape(n_samples, n_values, *layout), responses
 
 
 def _differentiable(estimator, rows, values, guided):
