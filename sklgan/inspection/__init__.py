@@ -4,4 +4,21 @@ All of it takes a fitted GAN estimator, and takes and returns images in the layo
 dtype and range of the X given to ``fit``.
 """
 
-__all__ = []
+from sklgan.inspection._ablation import generate_without, object_filters
+from sklgan.inspection._features_by_name import receptive_fields
+from sklgan.inspection._filters import decision_map, filter_importance, top_images
+from sklgan.inspection._filters_display import GuidedBackpropDisplay, TopImagesDisplay
+from sklgan.inspection._guided_backprop import guided_backprop, untrained_copy
+
+__all__ = [
+    "GuidedBackpropDisplay",
+    "TopImagesDisplay",
+    "decision_map",
+    "filter_importance",
+    "generate_without",
+    "guided_backprop",
+    "object_filters",
+    "receptive_fields",
+    "top_images",
+    "untrained_copy",
+]
