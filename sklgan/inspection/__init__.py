@@ -4,4 +4,7 @@ All of it takes a fitted GAN estimator, and takes and returns images in the layo
 dtype and range of the X given to ``fit``.
 """
 
-__all__ = []
+from sklgan.inspection._encoder import LatentEncoder, fit_encoder
+from sklgan.inspection._project import project
+
+__all__ = ["LatentEncoder", "fit_encoder", "project"]
