@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_random_state
 
@@ -55,6 +56,12 @@ def test_own_samples_are_found_again(gan, encoder, method):
         assert errors.mean() < variance(X) / 3
     else:
         assert np.mean(errors < variance(X) / 100) >= 0.9
+
+
+def test_samples_of_the_same_seed_do_not_start_at_their_own_vectors(gan):
+    X = gan.sample(10, random_state=0)
+    _, errors = project(gan, X, n_steps=0, random_state=0, return_errors=True)
+    assert np.all(errors > variance(X) / 100)
 
 
 def test_images_that_it_never_drew_come_nearer_than_any_sample(gan, digits):
@@ -290,6 +297,15 @@ def test_encoder_in_a_pickle_says_the_same(gan, encoder):
     assert_array_equal(
         project(gan, X, method="encoder", encoder=copy),
         project(gan, X, method="encoder", encoder=encoder),
+    )
+
+
+def test_pictures_are_projected_as_arrays_are(two_colours):
+    X = two_colours[0][:16]
+    gan = DCGANFeatureExtractor(4, n_filters=4, max_epochs=0, random_state=0).fit(X)
+    pictures = [Image.fromarray(image) for image in X[:3]]
+    assert_array_equal(
+        project(gan, pictures, n_steps=2), project(gan, X[:3], n_steps=2)
     )
 
 

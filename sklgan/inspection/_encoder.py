@@ -1,5 +1,6 @@
 """An encoder: images to latent vectors in one pass, learned from a generator."""
 
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -154,33 +155,42 @@ def fit_encoder(
     seed = int(rng.randint(np.iinfo(np.int32).max))
     device = next(estimator.generator_.parameters()).device
     architecture = {**estimator._architecture, "batch_norm": True}
-    latents = (n_steps, batch_size, architecture["latent_dim"])
+
+    draw = partial(_draw_samples, estimator.generator_, architecture["latent_dim"])
     with torch_seed(seed, device), torch.inference_mode(False), torch.enable_grad():
         encoder = _build(architecture).to(device, memory_format=torch.channels_last)
-        _train(encoder, estimator.generator_, latents, learning_rate, device)
+        scale = spread(draw(_SCALE_SAMPLES)[1])
+        batches = (draw(batch_size) for _ in range(n_steps))
+        loss = partial(_reconstruction_loss, estimator.generator_, scale)
+        _train(encoder, batches, loss, n_steps, learning_rate)
     return LatentEncoder(encoder.eval(), architecture)
 
 
-def _train(encoder, generator, latents, learning_rate, device):
-    """Train an encoder in place on so many steps, of so many vectors of so many."""
-    n_steps, batch_size, latent_dim = latents
+@torch.no_grad()
+def _draw_samples(generator, latent_dim, n):
+    """Return latent vectors and what the generator draws of them."""
+    z = torch.randn(n, latent_dim, device=next(generator.parameters()).device)
+    return z, generator(z)
+
+
+def _reconstruction_loss(generator, scale, encoded, z, images):
+    """Return how far an encoder is from drawing images again that are drawn of z."""
+    objective = make_objective(
+        generator, images, scale=scale, prior_weight=_PRIOR_WEIGHT
+    )
+    loss = objective(encoded.unsqueeze(1)).mean()
+    return loss + _LATENT_WEIGHT * mse_loss(encoded, z)
+
+
+def _train(encoder, batches, loss, n_steps, learning_rate):
+    """Train an encoder in place on so many batches of latent vectors and images."""
     weights = list(batch_norm_in_training(encoder).parameters())
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, n_steps)
-    with torch.no_grad():
-        z = torch.randn(_SCALE_SAMPLES, latent_dim, device=device)
-        scale = spread(generator(z))
-    for _ in range(n_steps):
-        z = torch.randn(batch_size, latent_dim, device=device)
-        with torch.no_grad():
-            images = generator(z)
-        objective = make_objective(
-            generator, images, scale=scale, prior_weight=_PRIOR_WEIGHT
-        )
+    for z, images in batches:
         _, encoded = encoder(images)
-        loss = objective(encoded.unsqueeze(1)).mean()
-        loss = loss + _LATENT_WEIGHT * mse_loss(encoded, z)
         optimizer.zero_grad()
-        loss.backward(inputs=weights)
+        # The generator's weights get no gradients.
+        loss(encoded, z, images).backward(inputs=weights)
         optimizer.step()
         schedule.step()

@@ -56,11 +56,11 @@ def project(
     X,
     *,
     method="optimize",
-    n_starts=4,
-    n_steps=100,
+    n_starts=2,
+    n_steps=200,
     learning_rate=0.2,
     perceptual="discriminator",
-    perceptual_weight=0.5,
+    perceptual_weight=0.3,
     prior_weight=0.002,
     encoder=None,
     batch_size=32,
@@ -92,11 +92,12 @@ def project(
         ``"encoder"`` asks a network that was trained on the generator's samples: one
         pass, much faster once it is trained, and less exact. ``"hybrid"`` optimises
         what the encoder says and, with ``n_starts`` of 2 or more, the nearest samples.
-    n_starts : int, default=4
-        Starts an image, for ``"optimize"`` and ``"hybrid"``. More find better vectors
-        at a cost in proportion; 1 suits ``"hybrid"`` where speed matters.
-    n_steps : int, default=100
-        Steps of Adam from each start. 0 returns the best start.
+    n_starts : int, default=2
+        Starts an image, for ``"optimize"`` and ``"hybrid"``, at a cost in proportion.
+        More help where a search ends far from an image that can be drawn; 1 is fast,
+        above all for ``"hybrid"``.
+    n_steps : int, default=200
+        Steps of Adam from each start. More come nearer; 0 returns the best start.
     learning_rate : float, default=0.2
         Of the first step; it falls to 0 along a cosine.
     perceptual : "discriminator", callable or None, default="discriminator"
@@ -106,15 +107,15 @@ def project(
         many generated ones, ``(b, c, h, w)`` in [-1, 1] on the device of the networks
         (standardised rows ``(b, d)`` for flat X), and returns a tensor with a distance
         for each pair, through which gradients flow.
-    perceptual_weight : float, default=0.5
-        Weight of that distance. 0 is twice as fast.
+    perceptual_weight : float, default=0.3
+        Weight of that distance. 0 is about twice as fast.
     prior_weight : float, default=0.002
         Weight of the latent vectors' length: of many dimensions, those that ``fit``
         and ``sample`` draw from N(0, 1) are about as long. 0 lets the search end far
         from where the generator has been trained.
     encoder : LatentEncoder, default=None
-        What :func:`fit_encoder` returned. None trains one where ``method`` needs it,
-        which takes longer than optimising some hundred images.
+        What :func:`fit_encoder` returned; not for ``"optimize"``. None trains one where
+        ``method`` needs it, which takes as long as optimising some hundred images.
     batch_size : int, default=32
         Images at a time; the memory is for ``n_starts`` times as many.
     random_state : int, RandomState instance or None, default=None
@@ -177,11 +178,10 @@ def project(
             search = partial(_encode, encoder)
         else:
             samples = _draw_samples(estimator, n_starts, rng)
+            first = encoder if method == "hybrid" else None
             search = partial(
                 _optimize,
-                starts=_starts_maker(
-                    samples, n_starts, None if method == "optimize" else encoder
-                ),
+                starts=_starts_maker(samples, n_starts, first),
                 prepare=_objective_maker(estimator, samples, perceptual, weights),
                 n_steps=n_steps,
                 learning_rate=learning_rate,
@@ -227,6 +227,9 @@ def _optimize(real, starts, prepare, n_steps, learning_rate):
 def _draw_samples(estimator, n_starts, rng):
     """Return latent vectors and what the generator draws of them, as tensors."""
     shape = max(n_starts, _N_CANDIDATES), estimator._architecture["latent_dim"]
+    # A stream of its own: else samples drawn with the same seed would start at their
+    # own vectors.
+    rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max))
     z = rng.standard_normal(shape).astype(np.float32)
     images = run_generator(estimator.generator_, z, pad=estimator._pads)
     device = next(estimator.generator_.parameters()).device
@@ -237,7 +240,7 @@ def _starts_maker(samples, n_starts, encoder):
     """Return the function from images to where to start, (n, n_starts, d).
 
     All images choose among the same samples, so that what is beside one does not
-    matter: the nearest, after what the encoder says, if there is one.
+    matter: the nearest, and what the encoder says, if there is one.
     """
     candidates, images = samples
 
@@ -259,6 +262,7 @@ def _starts_maker(samples, n_starts, encoder):
 def _objective_maker(estimator, samples, perceptual, weights):
     """Return the function from images to what is minimised for them."""
     images = samples[1]
+    scale = spread(images)
     if perceptual is None or not weights["distance_weight"]:
         prepare = None
     elif perceptual == "discriminator":
@@ -276,5 +280,4 @@ def _objective_maker(estimator, samples, perceptual, weights):
             **weights,
         )
 
-    scale = spread(images)
     return objective
