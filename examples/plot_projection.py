@@ -59,7 +59,7 @@ for method in ("optimize", "encoder", "hybrid"):
     Z, errors = project(gan, originals, method=method, n_starts=n_starts, **settings)
     rows[f"{method}, {errors.mean():.4f}"] = gan.generate(Z)
 differences = np.square((originals[:, None] - X_train) / 16).mean(axis=(2, 3))
-name = f"nearest in training, {differences.min(axis=1).mean():.4f}"
+name = f"in training, {differences.min(axis=1).mean():.4f}"
 rows[name] = X_train[differences.argmin(axis=1)]
 draw(rows, "Held-out digits, and mean squared errors in [0, 1]")
 

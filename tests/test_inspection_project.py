@@ -227,13 +227,19 @@ def test_discriminator_distance_comes_nearer_in_its_features(gan, digits):
     [
         (lambda real, fake: (real - fake).mean(), ValueError, "no mean over the batch"),
         (lambda real, fake: 1.0, TypeError, "returned float"),
+        (
+            lambda real, fake: (real - fake).sum((1, 2, 3)).detach(),
+            ValueError,
+            "detach",
+        ),
+        (lambda real, fake: fake.sum((1, 2, 3)) * torch.nan, ValueError, "NaN or inf"),
     ],
 )
 def test_perceptual_that_returns_no_distances_is_refused(
     gan, perceptual, error, message
 ):
     with pytest.raises(error, match=message):
-        project(gan, gan.sample(2), perceptual=perceptual)
+        project(gan, gan.sample(2), perceptual=perceptual, n_steps=2)
 
 
 # Every estimator, network and form of X ---------------------------------------------

@@ -90,6 +90,11 @@ def _distance_of_pairs(perceptual, real, fake):
             f"{len(pairs[0])} pairs of images; it should return a distance for each: "
             "take no mean over the batch."
         )
+    if fake.requires_grad and not distance.requires_grad:
+        raise ValueError(
+            "perceptual returned a tensor through which no gradient flows; it should "
+            "be computed by torch, without detach() or no_grad()."
+        )
     return distance.reshape(fake.shape[:2])
 
 
@@ -156,6 +161,7 @@ def minimize(objective, z, n_steps, learning_rate):
     -------
     z : Tensor of shape (n, n_starts, d)
     losses : Tensor of shape (n, n_starts)
+        Infinite where none was a number.
     """
     z = z.clone().requires_grad_()
     optimizer = torch.optim.Adam([z], lr=learning_rate)

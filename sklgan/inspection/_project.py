@@ -136,8 +136,8 @@ def project(
     Raises
     ------
     ValueError
-        If X is not like the X of ``fit``, or ``perceptual`` returns no distance for
-        each pair.
+        If X is not like the X of ``fit``, or ``perceptual`` does not return a finite
+        distance for each pair, through which gradients flow.
     TypeError
         If ``perceptual`` returns no tensor.
 
@@ -221,6 +221,12 @@ def _encode(encoder, real):
 def _optimize(real, starts, prepare, n_steps, learning_rate):
     """Return the best latent vectors that are found from several starts, (n, d)."""
     z, losses = minimize(prepare(real), starts(real), n_steps, learning_rate)
+    if losses.isinf().all(1).any():
+        raise ValueError(
+            "The distance of an image from what is generated is NaN or infinite from "
+            "the first step on; see whether perceptual returns finite distances, and "
+            "whether the networks' weights are finite."
+        )
     return z[torch.arange(len(z)), losses.argmin(1)]
 
 
