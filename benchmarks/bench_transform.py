@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sklgan import DCGANFeatureExtractor
-from sklgan._dcgan import _pool
+from sklgan._features import pool
 
 
 def bare_pass(estimator, batches):
@@ -23,7 +23,7 @@ def bare_pass(estimator, batches):
         for batch in batches:
             features, _ = estimator.discriminator_(batch)
             for feature, shape in zip(features, estimator._feature_shapes, strict=True):
-                _pool(feature, shape)
+                pool(feature, shape)
 
 
 def seconds(function, *arguments):

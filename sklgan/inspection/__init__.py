@@ -5,19 +5,24 @@ dtype and range of the X given to ``fit``.
 """
 
 from sklgan.inspection._ablation import generate_without, object_filters
+from sklgan.inspection._encoder import LatentEncoder, fit_encoder
 from sklgan.inspection._features_by_name import receptive_fields
 from sklgan.inspection._filters import decision_map, filter_importance, top_images
 from sklgan.inspection._filters_display import GuidedBackpropDisplay, TopImagesDisplay
 from sklgan.inspection._guided_backprop import guided_backprop, untrained_copy
+from sklgan.inspection._project import project
 
 __all__ = [
     "GuidedBackpropDisplay",
+    "LatentEncoder",
     "TopImagesDisplay",
     "decision_map",
     "filter_importance",
+    "fit_encoder",
     "generate_without",
     "guided_backprop",
     "object_filters",
+    "project",
     "receptive_fields",
     "top_images",
     "untrained_copy",
