@@ -4,4 +4,15 @@ All of it takes a fitted GAN estimator, and takes and returns images in the layo
 dtype and range of the X given to ``fit``.
 """
 
-__all__ = []
+from sklgan.inspection._directions import directions
+from sklgan.inspection._latent import interpolate, traverse, vector_arithmetic
+from sklgan.inspection._latent_displays import InterpolationDisplay, TraversalDisplay
+
+__all__ = [
+    "InterpolationDisplay",
+    "TraversalDisplay",
+    "directions",
+    "interpolate",
+    "traverse",
+    "vector_arithmetic",
+]
