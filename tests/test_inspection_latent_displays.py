@@ -135,7 +135,7 @@ def test_film_shows_the_path_without_a_stop(tmp_path, shape, closed):
     order = [0, 1, 2, 3, 4] if closed else [0, 1, 2, 3, 4, 3, 2, 1]
     expected = images[order] if images.ndim == 4 else images[order][..., None]
     assert durations == [250] * len(order)
-    # 48 colours fit into a palette of 256.
+    # 240 colours fit into a palette of 256.
     assert_array_equal(frames, np.broadcast_to(expected, frames.shape))
 
 
