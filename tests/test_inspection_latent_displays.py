@@ -89,6 +89,8 @@ def test_arrays_of_ones_own_are_drawn():
         TraversalDisplay(images[0]).plot()
     with pytest.raises(ValueError, match="3 images are no open path of n_steps=4"):
         InterpolationDisplay(images[0], n_steps=4).plot()
+    with pytest.raises(ValueError, match="n_steps=0 should be an int of at least 1"):
+        InterpolationDisplay(images[0], n_steps=0).plot()
     with pytest.raises(ValueError, match="3 images are no closed path of n_steps=2"):
         InterpolationDisplay(images[0], n_steps=2, closed=True).plot()
 

@@ -5,7 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._display import SamplesDisplay, _axes
 from sklgan._grid import write_film, write_grid
-from sklgan.inspection._latent import interpolate, traverse
+from sklgan.inspection._latent import check_count, interpolate, traverse
 
 
 class InterpolationDisplay:
@@ -97,6 +97,7 @@ class InterpolationDisplay:
         n, n_steps = len(self.images), self.n_steps
         if n_steps is None:
             return _grid(self.images, self.data_range, n)
+        check_count("n_steps", n_steps, 1)
         n_rows, rest = divmod(n if self.closed else n - 1, n_steps)
         if rest or n_rows < 1:
             raise ValueError(
