@@ -117,7 +117,7 @@ plt.show()
 # give wide ones of that. The result is shown in the middle of its neighbours.
 #
 # A difference is all that tells the exemplars apart: that of the threes makes the 0
-# wide, while wide ones are those with a foot, and a 0 with more at its foot is a 6.
+# wide, while wide 1s are those with a foot, and a 0 with more at its foot is a 6.
 
 
 def widths(images):
