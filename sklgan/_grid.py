@@ -1,4 +1,10 @@
-"""Images side by side in one, and that one as a file."""
+"""Images side by side in one, and that one, or several in turn, as a file."""
+
+import os
+from contextlib import suppress
+from io import BytesIO
+from numbers import Integral, Real
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -33,7 +39,97 @@ def image_grid(images, data_range, n_columns=None):
     return grid
 
 
-def write_grid(path, grid):
-    """Write a grid to a file that Pillow knows by its ending."""
+def write_grid(path, grid, *, scale=1):
+    """Write a grid to a PNG file.
+
+    Parameters
+    ----------
+    path : str or path
+        Ends in .png.
+    grid : ndarray of shape (height, width, c)
+        Values in [0, 1]; 1, 3 or 4 channels.
+    scale : int, default=1
+        Side of the square that a pixel becomes.
+
+    Raises
+    ------
+    ValueError
+        If the ending or ``scale`` is another.
+    """
+    path = _check_ending(path, ".png")
+    picture = _picture(grid, scale)
+    _write_whole(path, lambda file: picture.save(file, format="PNG"))
+
+
+def write_film(path, grids, *, duration, scale=1):
+    """Write grids to an animated GIF that begins again when it is over.
+
+    Parameters
+    ----------
+    path : str or path
+        Ends in .gif.
+    grids : sequence of ndarray of shape (height, width, c)
+        One a frame; values in [0, 1]. Where they are transparent, there is white.
+    duration : float
+        Seconds that a frame is shown, between 0.02 and 60.
+    scale : int, default=1
+        Side of the square that a pixel becomes.
+
+    Raises
+    ------
+    ValueError
+        If the ending, ``duration`` or ``scale`` is another.
+    """
+    path = _check_ending(path, ".gif")
+    # Most viewers show what is faster at a tenth of a second a frame.
+    if not isinstance(duration, Real) or not 0.02 <= duration <= 60:
+        raise ValueError(
+            f"duration={duration!r} should be the seconds of a frame, between 0.02 and "
+            "60."
+        )
+    first, *others = [_picture(_on_white(grid), scale) for grid in grids]
+    options = {"save_all": True, "append_images": others, "loop": 0}
+    milliseconds = round(1000 * duration)
+    _write_whole(
+        path,
+        lambda file: first.save(file, format="GIF", duration=milliseconds, **options),
+    )
+
+
+def _check_ending(path, ending):
+    """Return the path of a file that is about to be written, if it ends so."""
+    path = Path(path)
+    if path.suffix.lower() != ending:
+        raise ValueError(f"path={str(path)!r} should end in {ending}.")
+    return path
+
+
+def _picture(grid, scale):
+    """Return a grid as a PIL image."""
+    if not isinstance(scale, Integral) or scale < 1:
+        raise ValueError(f"scale={scale!r} should be an int of at least 1.")
     values = np.rint(grid * 255).astype(np.uint8)
-    Image.fromarray(values[..., 0] if values.shape[2] == 1 else values).save(path)
+    values = values.repeat(scale, axis=0).repeat(scale, axis=1)
+    return Image.fromarray(values[..., 0] if values.shape[2] == 1 else values)
+
+
+def _on_white(grid):
+    """Return a grid without transparency, of which GIF has only all or nothing."""
+    if grid.shape[2] != 4:
+        return grid
+    alpha = grid[..., 3:]
+    return grid[..., :3] * alpha + 1 - alpha
+
+
+def _write_whole(path, save):
+    """Write a file with ``save(file)``; an error leaves the old one, or none."""
+    encoded = BytesIO()
+    save(encoded)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(encoded.getvalue())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise

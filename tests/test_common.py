@@ -180,6 +180,18 @@ def check_output_is_independent_of_the_batch(estimator, X):
             assert_allclose(method(rows[part]), full[part], rtol=0, atol=tolerance)
 
 
+def check_generated_image_is_the_same_alone(estimator, X):
+    """Alone and among 500: within 1e-5, or one step of 255 in uint8."""
+    for images, tolerance in ((X / np.float32(255), 1e-5), (X, 1)):
+        fit(estimator, images)
+        Z = np.random.default_rng(0).standard_normal((500, estimator.latent_dim))
+        among = estimator.generate(Z).astype(float)
+        assert among.std() > 0
+        for row in (0, 127, 128, 300, 499):
+            (alone,) = estimator.generate(Z[row : row + 1]).astype(float)
+            assert_allclose(alone, among[row], rtol=0, atol=tolerance)
+
+
 def check_input_is_not_modified(estimator, X):
     """X may be read-only, and what may be written to stays as it is."""
     assert not X.flags.writeable
@@ -273,6 +285,7 @@ CHECKS = [
     check_global_generators_do_not_decide,
     check_flattened_images_are_images,
     check_output_is_independent_of_the_batch,
+    check_generated_image_is_the_same_alone,
     check_input_is_not_modified,
     check_history_has_a_row_an_epoch,
     check_clone_keeps_nothing_fitted,

@@ -5,25 +5,34 @@ dtype and range of the X given to ``fit``.
 """
 
 from sklgan.inspection._ablation import generate_without, object_filters
+from sklgan.inspection._directions import directions
 from sklgan.inspection._encoder import LatentEncoder, fit_encoder
 from sklgan.inspection._features_by_name import receptive_fields
 from sklgan.inspection._filters import decision_map, filter_importance, top_images
 from sklgan.inspection._filters_display import GuidedBackpropDisplay, TopImagesDisplay
 from sklgan.inspection._guided_backprop import guided_backprop, untrained_copy
+from sklgan.inspection._latent import interpolate, traverse, vector_arithmetic
+from sklgan.inspection._latent_displays import InterpolationDisplay, TraversalDisplay
 from sklgan.inspection._project import project
 
 __all__ = [
     "GuidedBackpropDisplay",
+    "InterpolationDisplay",
     "LatentEncoder",
     "TopImagesDisplay",
+    "TraversalDisplay",
     "decision_map",
+    "directions",
     "filter_importance",
     "fit_encoder",
     "generate_without",
     "guided_backprop",
+    "interpolate",
     "object_filters",
     "project",
     "receptive_fields",
     "top_images",
+    "traverse",
     "untrained_copy",
+    "vector_arithmetic",
 ]
