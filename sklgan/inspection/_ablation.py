@@ -7,7 +7,7 @@ import torch
 from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils import Bunch, check_array, check_random_state
+from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.overrides import TorchFunctionMode
@@ -16,6 +16,7 @@ from sklgan._images import from_batch
 from sklgan._inference import for_each_batch, run_generator
 from sklgan._tensors import as_tensor
 from sklgan.inspection._features_by_name import device_of, evaluating
+from sklgan.inspection._latent import check_latents
 
 _CONVOLUTIONS = {"conv2d", "conv_transpose2d"}
 
@@ -237,14 +238,7 @@ def _check_latent(estimator, Z):
             "draw at; set image_shape=(h, w) or (h, w, c) if its rows are flattened "
             "images."
         )
-    Z = check_array(Z, dtype=np.float32, input_name="Z")
-    latent_dim = estimator._architecture["latent_dim"]
-    if Z.shape[1] != latent_dim:
-        raise ValueError(
-            f"Z has {Z.shape[1]} columns, but the generator was fitted with "
-            f"latent_dim={latent_dim}."
-        )
-    return Z
+    return check_latents(estimator, Z).astype(np.float32, copy=False)
 
 
 def _check_marked(estimator, n_samples, masks, boxes):
