@@ -4,4 +4,18 @@ All of it takes a fitted GAN estimator, and takes and returns images in the layo
 dtype and range of the X given to ``fit``.
 """
 
-__all__ = []
+from sklgan.inspection._memorization import (
+    CopyFigures,
+    MemorizationReport,
+    memorization_report,
+)
+from sklgan.inspection._memorization_display import MemorizationDisplay
+from sklgan.inspection._neighbors import nearest_samples
+
+__all__ = [
+    "CopyFigures",
+    "MemorizationDisplay",
+    "MemorizationReport",
+    "memorization_report",
+    "nearest_samples",
+]
