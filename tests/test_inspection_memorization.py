@@ -157,7 +157,7 @@ def test_smooth_generator_is_not_accused(images, seed):
         _remembering(X, 1, 0.0, seed), X, held_out, n_samples=200
     )
     assert not report
-    assert "no copies" in str(report)
+    assert "No copies" in str(report)
 
 
 def test_some_copies_are_found_and_named(images):

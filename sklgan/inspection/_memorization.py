@@ -123,7 +123,7 @@ class MemorizationReport:
         verdict = (
             "The generator draws training images again."
             if self.memorized
-            else "The samples are no copies of training images."
+            else "No copies of training images were found."
         )
         limits = f"copied above {self.threshold:.0%} for certain, p {self.alpha:g}"
         rows = [
