@@ -70,6 +70,8 @@ RUNS = {
     "trained on 200": None,
     "trained on thousands": False,
     "untrained": False,
+    "other real images": False,
+    "the same, blurred": False,
     "blurred": False,
     "collapsed to 5": False,
     "10 % copies": True,
@@ -82,6 +84,16 @@ def altered(gan, sample):
     gan = copy(gan)
     gan.sample = sample
     return gan
+
+
+def drawing(gan, images):
+    """Return an estimator that draws some images: as good as a generator can be."""
+
+    def sample(n_samples, random_state):
+        rng = check_random_state(random_state)
+        return images[rng.randint(len(images), size=n_samples)]
+
+    return altered(gan, sample)
 
 
 def copying(gan, X, share, n_images):
@@ -136,8 +148,11 @@ def make(name, X, data, seed, fitted):
         settings = {**MEMORIZING, "learning_rate": rate, "random_state": seed}
         repeated = np.repeat(X[:n], N_REPEATS * 50 // n, axis=0)
         return DCGANFeatureExtractor(**settings).fit(repeated), X[:n]
-    if name == "untrained":
-        return DCGANFeatureExtractor(**{**settings, "max_epochs": 0}).fit(X), X
+    if name in ("untrained", "other real images", "the same, blurred"):
+        n = len(X) if name == "untrained" else 2 * len(X) // 3
+        gan = DCGANFeatureExtractor(**{**settings, "max_epochs": 0}).fit(X[:n])
+        gan = gan if name == "untrained" else drawing(gan, X[n:])
+        return blurring(gan) if "blurred" in name else gan, X[:n]
     if "gan" not in fitted:
         fitted["gan"] = DCGANFeatureExtractor(**settings).fit(X)
     gan = fitted["gan"]

@@ -1,7 +1,7 @@
 """
-===============
+================
 Did it memorise?
-===============
+================
 
 Two generators draw digits. One has seen 50 of them for a very long time and draws them
 again; the other has seen 1,000 and draws digits of its own. The report tells them

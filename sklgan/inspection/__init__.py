@@ -4,11 +4,8 @@ All of it takes a fitted GAN estimator, and takes and returns images in the layo
 dtype and range of the X given to ``fit``.
 """
 
-from sklgan.inspection._memorization import (
-    CopyFigures,
-    MemorizationReport,
-    memorization_report,
-)
+from sklgan.inspection._copies import CopyFigures
+from sklgan.inspection._memorization import MemorizationReport, memorization_report
 from sklgan.inspection._memorization_display import MemorizationDisplay
 from sklgan.inspection._neighbors import nearest_samples
 
