@@ -329,6 +329,9 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
     def score_samples(self, X):
         """Return how real the discriminator takes each sample to be.
 
+        As a detector of novelties it is mostly worse than scikit-learn's
+        ``LocalOutlierFactor`` on pixels: the guide's page on novelty has the figures.
+
         Parameters
         ----------
         X : array-like

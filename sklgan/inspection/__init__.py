@@ -5,6 +5,7 @@ dtype and range of the X given to ``fit``.
 """
 
 from sklgan.inspection._ablation import generate_without, object_filters
+from sklgan.inspection._copies import CopyFigures
 from sklgan.inspection._directions import directions
 from sklgan.inspection._encoder import LatentEncoder, fit_encoder
 from sklgan.inspection._features_by_name import receptive_fields
@@ -13,12 +14,18 @@ from sklgan.inspection._filters_display import GuidedBackpropDisplay, TopImagesD
 from sklgan.inspection._guided_backprop import guided_backprop, untrained_copy
 from sklgan.inspection._latent import interpolate, traverse, vector_arithmetic
 from sklgan.inspection._latent_displays import InterpolationDisplay, TraversalDisplay
+from sklgan.inspection._memorization import MemorizationReport, memorization_report
+from sklgan.inspection._memorization_display import MemorizationDisplay
+from sklgan.inspection._neighbors import nearest_samples
 from sklgan.inspection._project import project
 
 __all__ = [
+    "CopyFigures",
     "GuidedBackpropDisplay",
     "InterpolationDisplay",
     "LatentEncoder",
+    "MemorizationDisplay",
+    "MemorizationReport",
     "TopImagesDisplay",
     "TraversalDisplay",
     "decision_map",
@@ -28,6 +35,8 @@ __all__ = [
     "generate_without",
     "guided_backprop",
     "interpolate",
+    "memorization_report",
+    "nearest_samples",
     "object_filters",
     "project",
     "receptive_fields",

@@ -1,0 +1,204 @@
+"""Which samples are copies of training images, and whether that may be chance."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import fisher_exact
+
+from sklgan._placement import read_rows
+from sklgan.inspection._neighbors import embed, nearest
+
+# The distance to the nearest image is counted in the mean distance to so many others.
+_OTHERS = 10
+
+# A sample is alone with its nearest image where its ratio of distances is below that of
+# this fraction of real images, or below this part of their median: in some data sets
+# many images have a near-duplicate, and these must not decide what a copy is.
+_QUANTILE, _PART = 0.03, 0.5
+
+_N_RESAMPLES = 2000
+_LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class CopyFigures:
+    """What was found in one space, pixels or features.
+
+    Parameters
+    ----------
+    copied : float
+        Fraction of the samples that are copies of training images, less what would be
+        taken for copies by chance.
+    interval : tuple of float
+        Its 95 % confidence interval.
+    p_value : float
+        That this is chance: twice the lower of those of two exact tests; see
+        :func:`memorization_report`.
+    closeness : float
+        Median distance of samples to the nearest training image, over that of held-out
+        images. Below 1 does not mean copies: blurred images are close to everything.
+    train_share : float
+        Fraction of the samples whose nearest image is a training image, not a
+        held-out one.
+    expected_share : float
+        The same of a generator that knows neither: the training images' part of both.
+    is_copy : ndarray of shape (n_samples,), bool
+        Which samples are copies of their nearest training image.
+    ratios : ndarray of shape (n_samples,), float64
+        Distance to the nearest training image over the mean distance to the ten images
+        that come after the nearest of both sets.
+    largest_ratio : float
+        Up to which a sample is a copy.
+    distances : ndarray of shape (n_samples, n_neighbors), float64
+        To the nearest training images, as :func:`nearest_samples` returns them.
+    indices : ndarray of shape (n_samples, n_neighbors), int64
+        Which they are: rows of X_train.
+    held_out_distances : ndarray of shape (n_held_out,), float64
+        Of held-out images to the nearest training image.
+    """
+
+    copied: float
+    interval: tuple
+    p_value: float
+    closeness: float
+    train_share: float
+    expected_share: float
+    is_copy: np.ndarray = field(repr=False)
+    ratios: np.ndarray = field(repr=False)
+    largest_ratio: float
+    distances: np.ndarray = field(repr=False)
+    indices: np.ndarray = field(repr=False)
+    held_out_distances: np.ndarray = field(repr=False)
+
+
+def compare(visit, drawn, train, held_out, chosen, n_neighbors, rng):
+    """Return the CopyFigures of one space.
+
+    Parameters
+    ----------
+    visit : callable
+        Brings rows into the space; see `visitor`.
+    drawn, train, held_out : ndarray or ImageSequence of shape (n, n_features)
+        Rows: of samples, training images and held-out images.
+    chosen : ndarray of int
+        Rows of ``held_out`` that are compared as samples are.
+    n_neighbors : int
+        Training images to keep of each sample.
+    rng : numpy.random.Generator
+        For the bootstrap.
+    """
+    n_train, n_held_out = len(train), len(held_out)
+    queries = embed(visit, drawn), embed(visit, read_rows(held_out, chosen))
+    kept = max(n_neighbors, _OTHERS + 2)
+    to_train = [nearest(q, train, visit, min(kept, n_train)) for q in queries]
+    to_held_out = [nearest(q, held_out, visit, _OTHERS + 2) for q in queries]
+    to_held_out[1] = _without_self(*to_held_out[1], chosen)
+    near, others, found = zip(
+        *(_merge(*a, *b, n_train) for a, b in zip(to_train, to_held_out, strict=True)),
+        strict=True,
+    )
+    ratios = [_ratio(a, b) for a, b in zip(near, others, strict=True)]
+    largest = max(
+        np.quantile(ratios[1], _QUANTILE, method="lower"), _PART * np.median(ratios[1])
+    )
+    alone = [ratio <= largest for ratio in ratios]
+    copies = [a & (f < n_train) for a, f in zip(alone, found, strict=True)]
+    by_chance = alone[0] & ~copies[0]
+    weight = n_train / n_held_out
+    if by_chance.mean() * weight >= copies[1].mean():
+        surplus = copies[0] - weight * by_chance
+    else:
+        surplus = copies[0] - copies[1].mean()
+    copied, interval = _copied(copies[0], surplus, found[0], rng)
+    nearest_distances = [distances[:, 0] for distances, _ in to_train]
+    typical = float(np.median(nearest_distances[1]))
+    return CopyFigures(
+        copied=copied,
+        interval=interval,
+        p_value=_p_value(copies, by_chance, found[0], (n_train, n_held_out)),
+        closeness=float(np.median(nearest_distances[0])) / (typical or 1.0),
+        train_share=float((found[0] < n_train).mean()),
+        expected_share=n_train / (n_train + n_held_out),
+        is_copy=copies[0],
+        ratios=_ratio(nearest_distances[0], others[0]),
+        largest_ratio=float(largest),
+        distances=to_train[0][0][:, :n_neighbors],
+        indices=to_train[0][1][:, :n_neighbors],
+        held_out_distances=nearest_distances[1],
+    )
+
+
+def _without_self(distances, indices, own):
+    """Return neighbours without the row itself, or without the last if it is not there.
+
+    It may not be there where more rows than were asked for are equal.
+    """
+    is_own = indices == own[:, None]
+    is_own[~is_own.any(axis=1), -1] = True
+    shape = len(own), -1
+    return distances[~is_own].reshape(shape), indices[~is_own].reshape(shape)
+
+
+def _merge(distances, indices, held_out_distances, held_out_indices, n_train):
+    """Return each query's distance to the nearest image of both sets, and which it is.
+
+    Between the two comes the mean distance to the next ones. Images are counted
+    through, those of the training set first.
+    """
+    distances = np.hstack([distances, held_out_distances])
+    order = np.argsort(distances, axis=1, kind="stable")[:, : _OTHERS + 1]
+    found = np.hstack([indices, n_train + held_out_indices])
+    distances = np.take_along_axis(distances, order, axis=1)
+    found = np.take_along_axis(found, order[:, :1], axis=1)[:, 0]
+    return distances[:, 0], distances[:, 1:].mean(axis=1), found
+
+
+def _ratio(near, others):
+    """Return near / others, and 0 where both are 0."""
+    return np.divide(near, others, out=np.zeros(len(near)), where=others > 0)
+
+
+def _copied(copies, surplus, found, rng):
+    """Return the fraction of copies and its interval, by a bootstrap over images found.
+
+    Where none or all are copies, a bootstrap knows no doubt; the exact binomial
+    interval of that many images found does.
+    """
+    _, group = np.unique(found, return_inverse=True)
+    n_groups = group.max() + 1
+    surplus = np.bincount(group, surplus)
+    sizes = np.bincount(group)
+    times = rng.multinomial(
+        n_groups, np.full(n_groups, 1 / n_groups), size=_N_RESAMPLES
+    )
+    tail = (1 - _LEVEL) / 2
+    low, high = np.quantile(times @ surplus / (times @ sizes), [tail, 1 - tail])
+    doubt = tail ** (1 / n_groups)
+    if copies.all():
+        low = min(low, doubt)
+    if not copies.any():
+        high = max(high, 1 - doubt)
+    ends = np.clip([surplus.sum() / len(copies), low, high], 0, 1)
+    copied, low, high = (float(end) for end in ends)
+    return copied, (low, high)
+
+
+def _p_value(copies, by_chance, found, sizes):
+    """Return twice the lower p-value of the two tests.
+
+    ``copies`` are those among samples and among held-out images, ``by_chance`` are the
+    samples that are alone with a held-out image, ``sizes`` those of both sets.
+    """
+    images = [len(np.unique(found[which])) for which in (copies[0], by_chance)]
+    _, group = np.unique(found, return_inverse=True)
+    # An image that several samples found is copied by a part of them.
+    parts = np.bincount(group, copies[0]) / np.bincount(group)
+    counts = int(parts.sum()), int(copies[1].sum())
+    p_values = [
+        fisher_exact(
+            [[n, total - n] for n, total in zip(*table, strict=True)],
+            alternative="greater",
+        ).pvalue
+        for table in ((images, sizes), (counts, (len(parts), len(copies[1]))))
+    ]
+    return float(min(1.0, 2 * min(p_values)))
