@@ -84,8 +84,17 @@ class Checkpoint:
         self._written = time.monotonic()
 
 
-def write_whole(path, data):
+def write_whole(path, data, what="checkpoint", parameter="checkpoint"):
     """Write a file so that, whatever happens, it is the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : bytes
+        What it is to hold.
+    what, parameter : str
+        What is written, and what the user told where with, for the message.
 
     Raises
     ------
@@ -105,9 +114,9 @@ def write_whole(path, data):
             part.unlink(missing_ok=True)
         raise OSError(
             error.errno,
-            f"The checkpoint could not be written ({error.strerror}); what was in the "
+            f"The {what} could not be written ({error.strerror}); what was in the "
             "folder before is still there. Make room there or give the right to write, "
-            "or set another folder as checkpoint",
+            f"or set another folder as {parameter}",
             str(path),
         ) from error
 

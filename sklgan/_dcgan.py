@@ -11,6 +11,7 @@ from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklgan._base import BaseGAN
+from sklgan._exchange import ExchangeMixin
 from sklgan._features import check_out, pool
 from sklgan._images import check_images
 from sklgan._namespaces import empty_beside, like
@@ -22,7 +23,7 @@ from sklgan.networks._build import network_builders
 _PENALTY_WEIGHTS = {"wasserstein": 10.0, "relativistic": 1.0}
 
 
-class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
+class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
     """Learn image features without labels by training a DCGAN.
 
     A generator learns to draw images that look like X, a discriminator to tell them
@@ -315,9 +316,7 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
 
     def _train(self, X, streamed=False):
         """Train the networks on X, or on a chunk of it."""
-        weight = self.gradient_penalty
-        if weight == "auto":
-            weight = _PENALTY_WEIGHTS.get(self.loss, 0.0)
+        weight = self._penalty_weight()
         X = self._prepare_fit(X, batch_norm=weight == 0, streamed=streamed)
         self._choose_features()
         self._fit_gan(
@@ -328,6 +327,12 @@ class DCGANFeatureExtractor(TransformerMixin, BaseGAN):
             ),
             generator_loss=partial(generator_loss, loss=self.loss),
         )
+
+    def _penalty_weight(self):
+        """Return the weight of the gradient penalty, 0 for none."""
+        if self.gradient_penalty == "auto":
+            return _PENALTY_WEIGHTS.get(self.loss, 0.0)
+        return self.gradient_penalty
 
     def _choose_features(self):
         """Look at an untrained discriminator's layers, and set which are used."""

@@ -365,7 +365,7 @@ def _learn_scale(rows, data_range):
 def _choose_range(data_range, rows):
     """Return (low, high) as given, or the narrowest usual range that rows lie in."""
     if not (isinstance(data_range, str) and data_range == "auto"):
-        return _check_data_range(data_range)
+        return check_data_range(data_range)
     if numpy_dtype(rows) == np.uint8:
         return 0.0, 255.0
     low, high = float(rows.min()), float(rows.max())
@@ -378,7 +378,7 @@ def _choose_range(data_range, rows):
     return low, high if high > low else low + 1
 
 
-def _check_data_range(data_range):
+def check_data_range(data_range):
     """Return the parameter data_range as a pair of floats."""
     pair = tuple(data_range) if np.iterable(data_range) else ()
     is_real = [isinstance(value, Real) and np.isfinite(value) for value in pair]

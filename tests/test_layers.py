@@ -15,6 +15,7 @@ PARTS = {
     "_class_losses",
     "_decoding",
     "_features",
+    "_foreign",
     "_grid",
     "_inference",
     "_labels",
@@ -27,6 +28,7 @@ PARTS = {
     "_prefetch",
     "_rows",
     "_sequences",
+    "_state_files",
     "_tensors",
     "_training",
     "augment",
@@ -49,6 +51,8 @@ EVERYTHING = {
     "_images",
     "_diagnosis",
     "_engine",
+    "_onnx",
+    "_exchange",
     "datasets",
     "_base",
     *ESTIMATORS,
@@ -63,6 +67,7 @@ MAY_IMPORT = {
     "_class_losses": {"_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
     "_features": {"_inference", "_tensors"},
+    "_foreign": {"_decoding", "_state_files", "networks"},
     "_inference": {"_placement", "_tensors"},
     "_labels": {"_namespaces"},
     "_placement": {
@@ -87,9 +92,10 @@ MAY_IMPORT = {
     },
     "model_selection": {"_labels", "_namespaces"},
     "datasets": {"_decoding", "_images", "_labels", "_sequences"},
-    **dict.fromkeys(["_diagnosis", "_engine"], {*PARTS, "_images"}),
+    **dict.fromkeys(["_diagnosis", "_engine", "_onnx"], {*PARTS, "_images"}),
+    "_exchange": {*PARTS, "_images", "_onnx"},
     "_base": {*PARTS, "_images", "_diagnosis", "_engine"},
-    **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base"}),
+    **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_exchange", "_base"}),
     "_display": {*PARTS, "_images"},
     "inspection": {*PARTS, "_images", "_display"},
     "__init__": EVERYTHING,
@@ -200,7 +206,7 @@ def test_reserved_packages_stay_in_their_room(path):
 def test_optional_packages_are_imported_where_used(path):
     """Importing sklgan must work without matplotlib and the other extras."""
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
-    optional |= {"rich", "tensorboard"}
+    optional |= {"rich", "tensorboard", "onnx", "onnxscript"}
     tree = _parse(path)
     inside = {
         id(node)
