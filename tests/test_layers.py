@@ -10,14 +10,17 @@ PACKAGE = ROOT / "sklgan"
 
 PARTS = {
     "_architecture",
+    "_autoencoder",
     "_caching",
     "_checkpoint",
     "_class_losses",
     "_decoding",
     "_features",
     "_grid",
+    "_hamming",
     "_inference",
     "_labels",
+    "_leakage",
     "_namespaces",
     "_newton",
     "_streams",
@@ -59,6 +62,7 @@ EVERYTHING = {
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"augment", "networks"},
+    "_autoencoder": {"_placement", "_tensors"},
     "_checkpoint": {"_placement"},
     "_class_losses": {"_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
