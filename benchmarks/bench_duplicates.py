@@ -6,11 +6,12 @@ mirrored. A pair of a copy with any image but its original counts as an error, a
 where that is a near-duplicate of the original already. Beside NearDuplicateDetector
 stand a perceptual hash of 64 bits (signs of low DCT frequencies about their median) and
 the distance of raw pixels, each at several thresholds, so that the best can be chosen
-for it::
+for it. JPEG and brightness copies whose pair with another image counts as an error are
+drawn, beside their original and that image::
 
-    python benchmarks/bench_duplicates.py --data DIR
+    python benchmarks/bench_duplicates.py --data DIR --pictures ERRORS.png
     python benchmarks/bench_duplicates.py --data DIR --subset test --seed 1
-    python benchmarks/bench_duplicates.py --data DIR --leakage --pictures OUT.png
+    python benchmarks/bench_duplicates.py --data DIR --leakage --pictures PAIRS.png
 
 Settings were chosen on the test images, ``--subset test``. The seconds and the memory
 are those of the detector's ``fit`` on all rows; the memory is the process's peak, that
@@ -154,6 +155,8 @@ def measure_planted(args):
         if not mirror:
             bits = 2 * detector.transform(both).astype(np.float32) - 1
     del both
+    if args.pictures is not None:
+        draw_errors(X, copies, originals, bits, detector.max_hamming_, args.pictures)
     sets = {
         "detector": (hamming, bits[: len(X)], bits[len(X) :]),
         "DCT hash": (hamming, dct_hash(X), dct_hash(copies)),
@@ -181,14 +184,30 @@ def measure_leakage(args):
         return
     chosen = np.random.default_rng(args.seed).permutation(report.n_leaked)[:100]
     train, test = report.pairs[np.sort(chosen)].T
-    white = np.full((len(chosen), 32, 4, 3), 255, dtype=np.uint8)
-    pairs = np.concatenate([X_train[train], X_test[test], white], axis=2)
-    pairs = np.concatenate([pairs, np.full_like(pairs[:, :4], 255)], axis=1)
-    missing = -len(pairs) % 10
-    pairs = np.concatenate([pairs, np.full_like(pairs[:1].repeat(missing, 0), 255)])
-    rows = pairs.reshape(-1, 10, *pairs.shape[1:]).transpose(0, 2, 1, 3, 4)
-    picture = Image.fromarray(rows.reshape(-1, 10 * pairs.shape[2], 3))
-    picture.resize((2 * picture.width, 2 * picture.height)).save(args.pictures)
+    draw([X_train[train], X_test[test]], args.pictures)
+
+
+def draw(columns, path):
+    """Write images side by side, ten groups of them a line, as a PNG."""
+    white = np.full((len(columns[0]), 32, 4, 3), 255, dtype=np.uint8)
+    groups = np.concatenate([*columns, white], axis=2)
+    groups = np.concatenate([groups, np.full_like(groups[:, :4], 255)], axis=1)
+    missing = -len(groups) % 10
+    blank = np.full((missing, *groups.shape[1:]), 255, dtype=np.uint8)
+    groups = np.concatenate([groups, blank])
+    lines = groups.reshape(-1, 10, *groups.shape[1:]).transpose(0, 2, 1, 3, 4)
+    picture = Image.fromarray(lines.reshape(-1, 10 * groups.shape[2], 3))
+    picture.resize((2 * picture.width, 2 * picture.height)).save(path)
+
+
+def draw_errors(X, copies, originals, bits, max_hamming, path):
+    """Draw what counts as errors on JPEG and brightness: copy, original, other."""
+    n = len(copies) // 2
+    near = hamming(bits[len(X) :][:n], bits[: len(X)]) <= max_hamming
+    near[np.arange(n), originals[:n]] = False
+    copy, other = near.nonzero()
+    print(f"\n{len(copy)} pairs of a JPEG or brightness copy with another image")
+    draw([copies[copy], X[originals[copy]], X[other]], path)
 
 
 def main(argv=None):
@@ -202,7 +221,7 @@ def main(argv=None):
     add("--copies", type=int, default=500, help="planted, of each kind (500)")
     add("--seed", type=int, default=0, help="(0)")
     add("--leakage", action="store_true", help="between train and test, instead")
-    add("--pictures", type=Path, help="where to draw pairs of --leakage")
+    add("--pictures", type=Path, help="where to draw errors, or pairs of --leakage")
     args = parser.parse_args(argv)
     (measure_leakage if args.leakage else measure_planted)(args)
 
