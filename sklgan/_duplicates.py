@@ -260,15 +260,15 @@ class NearDuplicateDetector(
                     "image_shape=(h, w) or (h, w, c) if its rows are flattened images."
                 )
             self._train(X, device)
+            self.max_hamming_ = max_hamming
+            self.hashes_, *mirrored = self._hash(X, mirror=self.mirror)
+            self.groups_ = group_hashes(
+                self.hashes_, len(self.coef_), max_hamming, device, *mirrored
+            )
         except BaseException:
             vars(self).clear()
             vars(self).update(before)
             raise
-        self.max_hamming_ = max_hamming
-        self.hashes_, *mirrored = self._hash(X, mirror=self.mirror)
-        self.groups_ = group_hashes(
-            self.hashes_, len(self.coef_), max_hamming, device, *mirrored
-        )
         self.duplicate_mask_ = np.ones(len(self.groups_), dtype=bool)
         self.duplicate_mask_[np.unique(self.groups_, return_index=True)[1]] = False
         return self
