@@ -12,6 +12,8 @@ from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
 from sklgan._diagnosis import Diagnosis, TrainingWarning
 from sklgan._display import SamplesDisplay, TrainingHistoryDisplay
+from sklgan._duplicates import NearDuplicateDetector
+from sklgan._leakage import LeakageReport
 from sklgan._linear import TorchLinearSVC
 from sklgan._semi_supervised import SemiSupervisedGANClassifier
 from sklgan._training import (
@@ -30,6 +32,8 @@ __all__ = [
     "Diagnosis",
     "DistributedTrainingError",
     "KeepBest",
+    "LeakageReport",
+    "NearDuplicateDetector",
     "SampleGrid",
     "SamplesDisplay",
     "SemiSupervisedGANClassifier",

@@ -32,6 +32,7 @@ from sklearn.utils.estimator_checks import (
 from sklgan import (
     CategoricalGANClusterer,
     DCGANFeatureExtractor,
+    NearDuplicateDetector,
     SemiSupervisedGANClassifier,
     TorchLinearSVC,
 )
@@ -40,6 +41,7 @@ from sklgan import (
 ESTIMATORS = [
     CategoricalGANClusterer(),
     DCGANFeatureExtractor(),
+    NearDuplicateDetector(),
     SemiSupervisedGANClassifier(),
     TorchLinearSVC(),
 ]

@@ -10,6 +10,7 @@ PACKAGE = ROOT / "sklgan"
 
 PARTS = {
     "_architecture",
+    "_autoencoder",
     "_caching",
     "_checkpoint",
     "_class_losses",
@@ -17,8 +18,10 @@ PARTS = {
     "_features",
     "_foreign",
     "_grid",
+    "_hamming",
     "_inference",
     "_labels",
+    "_leakage",
     "_namespaces",
     "_newton",
     "_streams",
@@ -63,6 +66,7 @@ EVERYTHING = {
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"augment", "networks"},
+    "_autoencoder": {"_placement", "_tensors"},
     "_checkpoint": {"_placement"},
     "_class_losses": {"_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
