@@ -85,6 +85,7 @@ MAY_IMPORT = {
         "_tensors",
         "metrics",
     },
+    "metrics": {"_features", "_images", "_placement", "_tensors", "networks"},
     "model_selection": {"_labels", "_namespaces"},
     "datasets": {"_decoding", "_images", "_labels", "_sequences"},
     **dict.fromkeys(["_diagnosis", "_engine"], {*PARTS, "_images"}),
