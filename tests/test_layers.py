@@ -201,7 +201,7 @@ def test_reserved_packages_stay_in_their_room(path):
 def test_optional_packages_are_imported_where_used(path):
     """Importing sklgan must work without matplotlib and the other extras."""
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
-    optional |= {"rich", "tensorboard"}
+    optional |= {"rich", "tensorboard", "torch_fidelity"}
     tree = _parse(path)
     inside = {
         id(node)
