@@ -94,6 +94,7 @@ MAY_IMPORT = {
         "_tensors",
         "metrics",
     },
+    "metrics": {"_features", "_images", "_placement", "_tensors", "networks"},
     "model_selection": {"_labels", "_namespaces"},
     "datasets": {"_decoding", "_images", "_labels", "_sequences"},
     **dict.fromkeys(["_diagnosis", "_engine", "_onnx"], {*PARTS, "_images"}),
@@ -211,6 +212,7 @@ def test_optional_packages_are_imported_where_used(path):
     """Importing sklgan must work without matplotlib and the other extras."""
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
     optional |= {"rich", "tensorboard", "onnx", "onnxscript"}
+    optional |= {"rich", "tensorboard", "torch_fidelity"}
     tree = _parse(path)
     inside = {
         id(node)

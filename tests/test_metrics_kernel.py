@@ -1,45 +1,9 @@
-"""Figures of quality against values that are known."""
+"""The kernel distance against its definition."""
 
 import numpy as np
 import pytest
 
-from sklgan.metrics import cluster_accuracy, kernel_distance
-
-
-def test_names_of_clusters_do_not_matter():
-    """Any renaming of perfect clusters is perfect, strings included."""
-    y = np.repeat(np.arange(5), 7)
-    names = np.array(["d", "a", "e", "b", "c"])
-    assert cluster_accuracy(y, names[y]) == 1.0
-
-
-def test_a_cluster_stands_for_one_class():
-    """One cluster for all gets the largest class right; one a row gets one a class."""
-    y = np.repeat([0, 1, 2], [5, 3, 2])
-    assert cluster_accuracy(y, np.zeros(10)) == 0.5
-    assert cluster_accuracy(y, np.arange(10)) == 0.3
-
-
-def test_matching_is_the_best_of_all():
-    """Greedy matching would take 4 + 0; the best takes 3 + 3."""
-    y = np.repeat([0, 1], [7, 3])
-    clusters = np.array([0] * 4 + [1] * 3 + [0] * 3)
-    assert cluster_accuracy(y, clusters) == pytest.approx(0.6)
-
-
-def test_lengths_must_agree():
-    """As in scikit-learn's own metrics."""
-    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
-        cluster_accuracy([0, 1], [0, 1, 1])
-
-
-def test_no_rows_are_an_error():
-    """Not a NaN."""
-    with pytest.raises(ValueError, match="empty"):
-        cluster_accuracy([], [])
-
-
-# Kernel distance --------------------------------------------------------------------
+from sklgan.metrics import kernel_distance
 
 
 def double_sum(X, Y):
@@ -118,3 +82,11 @@ def test_kernel_distance_refuses_other_features():
         kernel_distance(np.zeros((4, 2)), np.zeros((4, 3)))
     with pytest.raises(ValueError, match="minimum of 2"):
         kernel_distance(np.zeros((1, 2)), np.zeros((4, 2)))
+
+
+def test_no_standard_error_where_none_is_asked_for():
+    """The distance is the same, and takes half of the time."""
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    distance, error = kernel_distance(X, X + 1, n_subsets=1)
+    assert np.isnan(error)
+    assert distance == kernel_distance(X, X + 1, random_state=0)[0]
