@@ -45,9 +45,8 @@ lint: $(VENV)/.dev ## Check style and spelling.
 
 examples: $(VENV)/.dev ## Run the examples at a small size.
 	@mkdir -p $(SMALL)
-	@for example in $(sort $(wildcard examples/plot_*.py)); do \
-	    echo "== $$example"; (cd $(SMALL) && $(CURDIR)/$(BIN)/python $(CURDIR)/$$example) || exit 1; \
-	done
+	@printf '%s\n' $(sort $(wildcard examples/plot_*.py)) | OMP_NUM_THREADS=1 xargs -P $(WORKERS) -I{} \
+	    sh -c 'cd $(SMALL) && echo "== {}" && $(CURDIR)/$(BIN)/python $(CURDIR)/{}'
 	@echo "== examples/digits_demo.py"
 	@cd $(SMALL) && $(CURDIR)/$(BIN)/python $(CURDIR)/examples/digits_demo.py \
 	    --draws 1 --jobs 1 --epochs 1 --classifier-epochs 1 --labels 20 --classifier-labels 20
