@@ -21,11 +21,13 @@ def frechet_distance(X, Y, *, n_subsets=10, correct_bias=False, random_state=Non
     """Return the Frechet distance of two sets of features, and its standard error.
 
     It is the squared 2-Wasserstein distance of the normal distributions with the means
-    and covariances (divided by n - 1) of X and Y:
-    |m_X - m_Y|^2 + tr(C_X + C_Y - 2 (C_X^(1/2) C_Y C_X^(1/2))^(1/2)). It sees nothing
-    but means and covariances, and depends on the features and their scale: compare
-    figures of the same features only. On those of an Inception network it is the
-    Frechet Inception distance (FID).
+    m and covariances C (divided by n - 1) of X and Y::
+
+        |m_X - m_Y|^2 + tr(C_X + C_Y - 2 (C_X^(1/2) C_Y C_X^(1/2))^(1/2))
+
+    It sees nothing but means and covariances, and depends on the features and their
+    scale: compare figures of the same features only. On those of an Inception network
+    it is the Frechet Inception distance (FID).
 
     It is biased: too large, the more so the fewer rows there are. For equal normal
     distributions of d independent features of variance 1 the excess is about
