@@ -78,7 +78,7 @@ plt.show()
 # sample is with it. Left of the line it is a copy.
 
 bins = np.linspace(0, 1.1, 45)
-fig, ax = plt.subplots(figsize=(6, 3.5))
+fig, ax = plt.subplots(figsize=(6, 3.5), layout="constrained")
 for name, report in (("50 digits", caught), ("1,000 digits", cleared)):
     figures = report.spaces["pixels"]
     ax.hist(figures.ratios, bins, alpha=0.6, label=f"trained on {name}")

@@ -19,7 +19,7 @@ def _axes(ax, caller, figsize=None):
         raise ImportError(
             f"{caller} needs matplotlib; install it with pip install 'sklgan[plot]'."
         ) from error
-    return plt.subplots(figsize=figsize)[1] if ax is None else ax
+    return plt.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
 
 
 class SamplesDisplay:
