@@ -25,9 +25,10 @@ def interpolate(
     n_steps : int, default=10
         Steps from a key point to the next. 1 gives the key points alone.
     method : {"spherical", "linear"}, default="spherical"
-        ``"spherical"`` follows the arc between two vectors (slerp), whose points are
-        as far from the origin as the latent vectors of training. ``"linear"`` takes
-        the straight line, whose middle is nearer to the origin than these ever were.
+        ``"spherical"`` follows the arc between two vectors (slerp): their direction
+        turns evenly, and their length goes evenly from one to the other. ``"linear"``
+        takes the straight line, whose middle is nearer to the origin than the latent
+        vectors of training ever were.
     closed : bool, default=False
         Whether the path goes on from the last key point to the first. The first is
         not repeated at the end, so that a film of the images loops without a stop.
@@ -351,7 +352,11 @@ def _line(a, b, t):
 def _arc(a, b, t):
     """Return the points ``t`` (n, 1) of the arc from a to b, lengths between theirs."""
     angle = max(_angle(a, b), _SMALLEST_ANGLE)
-    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    directions = np.sin((1 - t) * angle) * a / lengths[0]
+    directions += np.sin(t * angle) * b / lengths[1]
+    # The usual formula, of a and b themselves, would bulge where lengths differ.
+    return _line(*lengths, t) * directions / np.sin(angle)
 
 
 def _angle(a, b):
