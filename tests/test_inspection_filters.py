@@ -243,6 +243,15 @@ def test_importance_of_chosen_features(deep, digits, fitted):
     )
 
 
+def test_weights_of_the_same_feature_add_up(deep, digits):
+    """A single name may be a string."""
+    X, name = digits[0][:4], deep.get_feature_names_out()[9]
+    twice = decision_map(deep, X, np.ones((1, 2)), names=[name, name])
+    once = decision_map(deep, X, 2 * np.ones((1, 1)), names=name)
+    assert_allclose(twice[0], once[0])
+    assert_allclose(twice[1], 2 * deep.transform(X)[:, [9]], rtol=1e-6)
+
+
 def test_decision_map_is_the_gradient_of_the_pipeline(deep, digits, fitted):
     """By finite differences of decision_function, scaler and all, in units of X."""
     scaler, svm = fitted

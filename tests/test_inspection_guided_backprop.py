@@ -222,6 +222,15 @@ def test_classifiers_and_clusterers_have_filters(classifier, digits):
     assert top.boxes is top.crops is None
 
 
+def test_names_are_those_of_the_last_fit(digits):
+    """Whatever parameters have been set since: they mean the next one."""
+    X = digits[0][:10]
+    gan = make_gan(max_epochs=0).fit(X)
+    name = gan.get_feature_names_out()[-1]
+    gan.set_params(pool_size=2)
+    assert_array_equal(guided_backprop(gan, X, name)[1][:, 0], gan.transform(X)[:, -1])
+
+
 @pytest.mark.parametrize(
     ("features", "error", "message"),
     [
@@ -232,6 +241,7 @@ def test_classifiers_and_clusterers_have_filters(classifier, digits):
         ("dense1_u000", ValueError, "layer 1 is convolutional"),
         ("x0", ValueError, "names no feature.*conv2_ch017_r3_c0"),
         ([], ValueError, "No feature was chosen"),
+        (3, TypeError, "features=3 should be a name, a pair"),
         ([3], TypeError, "neither a feature's name nor a filter"),
         ([(1.0, 2)], TypeError, "neither a feature's name nor a filter"),
     ],

@@ -85,17 +85,35 @@ def parse_features(estimator, features):
     single = isinstance(features, str) or (
         isinstance(features, tuple) and all(isinstance(n, Integral) for n in features)
     )
+    if not single and not np.iterable(features):
+        raise TypeError(
+            f"features={features!r} should be a name, a pair (layer, channel), or a "
+            "list of these."
+        )
     features = [features] if single else list(features)
     if not features:
         raise ValueError(
             "No feature was chosen; pass names, or pairs (layer, channel)."
         )
     shapes = activation_shapes(estimator)
+    grids = _grids(estimator, shapes)
+    return [_parse(feature, shapes, grids) for feature in features]
+
+
+def _grids(estimator, shapes):
+    """Return rows and columns of each layer's pooled map.
+
+    Those of features are as fitted: the parameter ``pool_size`` may be another since.
+    """
     pool_size = getattr(estimator, "pool_size", _POOL_SIZE)
-    return [_parse(feature, shapes, pool_size) for feature in features]
+    grids = [tuple(min(side, pool_size) for side in shape[1:]) for shape in shapes]
+    fitted = vars(estimator).get("_feature_shapes", [])
+    for layer, shape in zip(getattr(estimator, "layers_", []), fitted, strict=True):
+        grids[layer - 1] = shape[1:]
+    return grids
 
 
-def _parse(feature, shapes, pool_size):
+def _parse(feature, shapes, grids):
     """Return what one name or pair means."""
     if not isinstance(feature, str):
         return _parse_filter(feature, shapes)
@@ -115,7 +133,7 @@ def _parse(feature, shapes, pool_size):
         raise ValueError(f"{feature!r}: layer {layer} is {kind}.")
     if row is None:
         return parsed
-    grid = tuple(min(side, pool_size) for side in shapes[layer - 1][1:])
+    grid = grids[layer - 1]
     if row >= grid[0] or column >= grid[1]:
         raise ValueError(
             f"{feature!r} is not on the pooled map of layer {layer}, which has "

@@ -307,7 +307,7 @@ default=None
     if scale is not None:
         coef = coef / _check_scale(scale, coef.shape[1])
     weights = np.zeros((estimator._n_features_out, len(coef)), dtype=np.float32)
-    weights[chosen] = coef.T
+    np.add.at(weights, chosen, coef.T)
     weights = as_tensor(weights).to(device_of(estimator.discriminator_))
 
     def decide(activations, logits):
@@ -329,7 +329,10 @@ def _check_coef(estimator, coef, names):
     coef = np.atleast_2d(check_array(coef, ensure_2d=False, input_name="coef"))
     known = estimator.get_feature_names_out()
     places = {name: k for k, name in enumerate(known)}
-    names = known if names is None else names
+    if names is None:
+        names = known
+    elif isinstance(names, str):
+        names = [names]
     unknown = next((name for name in names if name not in places), None)
     if unknown is not None:
         raise ValueError(
