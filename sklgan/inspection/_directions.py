@@ -1,5 +1,7 @@
 """Directions of the latent space that mean something."""
 
+import warnings
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -163,7 +165,10 @@ def _labels_of(estimator, Z, labels):
         rows = images.reshape(len(Z), -1)
         # Most classifiers take rows only, and a pipeline may have been given images.
         takes_rows = getattr(labels, "n_features_in_", None) == rows.shape[1]
-        labels = labels.predict(rows if takes_rows else images)
+        with warnings.catch_warnings():
+            # Columns of a data frame that it was fitted on are in the same order here.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            labels = labels.predict(rows if takes_rows else images)
     elif callable(labels):
         labels = labels(estimator.generate(Z))
     labels, rows = find_labels(labels, "directions", allow_strings=True)
