@@ -107,7 +107,8 @@ def object_filters(
         A linear classifier with ``coef_``; it sees standardised activations. None takes
         ``LogisticRegression(max_iter=1000)``.
     random_state : int, RandomState instance or None, default=None
-        Decides which positions outside are examples.
+        Decides which positions outside are examples. None takes the estimator's
+        ``random_state``.
 
     Returns
     -------
@@ -160,15 +161,20 @@ def object_filters(
     shapes = _map_shapes(estimator)
     layer = max(1, len(shapes) - 1) if layer is None else layer
     _check_layer(layer, shapes)
-    inside, outside = _choose_positions(
-        masks, shapes[layer - 1][1:], check_random_state(random_state)
+    rng = check_random_state(
+        estimator.random_state if random_state is None else random_state
     )
+    inside, outside = _choose_positions(masks, shapes[layer - 1][1:], rng)
     examples = _activations_at(
         estimator, Z, layer, np.concatenate([inside, outside]), shapes[layer - 1][0]
     )
     is_inside = np.repeat([True, False], [len(inside), len(outside)])
     classifier = clone(classifier or LogisticRegression(max_iter=1000))
     classifier.fit(StandardScaler().fit_transform(examples), is_inside)
+    if not hasattr(classifier, "coef_"):
+        raise TypeError(
+            f"classifier={classifier!r} has no coef_; pass a linear classifier."
+        )
     weights = np.ravel(classifier.coef_)
     order = np.argsort(-weights, kind="stable")
     return Bunch(
@@ -262,15 +268,28 @@ def _check_marked(estimator, n_samples, masks, boxes):
         )
     masks = np.zeros(shape, dtype=bool)
     for mask, rectangles in zip(masks, boxes, strict=True):
-        for box in np.reshape(rectangles, (-1, 4)) if len(rectangles) else ():
-            top, left, bottom, right = box
-            if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-                raise ValueError(
-                    f"The box {tuple(box.tolist())} is not a (top, left, bottom, right)"
-                    f" within images of {height} rows and {width} columns."
-                )
-            mask[int(top) : int(bottom), int(left) : int(right)] = True
+        for top, left, bottom, right in _check_boxes(rectangles, height, width):
+            mask[top:bottom, left:right] = True
     return masks
+
+
+def _check_boxes(rectangles, height, width):
+    """Return the boxes of a sample as ints, (n_boxes, 4)."""
+    boxes = np.asarray(rectangles)
+    if boxes.size % 4 or boxes.dtype.kind not in "iuf":
+        raise ValueError(
+            f"The boxes of a sample are {rectangles!r}; they should be a list of (top, "
+            "left, bottom, right), empty where there is none."
+        )
+    for box in boxes.reshape(-1, 4):
+        top, left, bottom, right = box
+        is_within = 0 <= top < bottom <= height and 0 <= left < right <= width
+        if not is_within or (box != np.rint(box)).any():
+            raise ValueError(
+                f"The box {tuple(box.tolist())} is not a (top, left, bottom, right) of "
+                f"whole pixels within images of {height} rows and {width} columns."
+            )
+    return boxes.reshape(-1, 4).astype(int)
 
 
 def _map_shapes(estimator):

@@ -62,11 +62,6 @@ class LatentEncoder:
 
 def check_encoder(encoder, estimator):
     """Raise an error unless an encoder is one for an estimator's generator."""
-    if not isinstance(encoder, LatentEncoder):
-        raise TypeError(
-            f"encoder is a {type(encoder).__name__}; pass what "
-            "sklgan.inspection.fit_encoder returns, or None to train one."
-        )
     for name in ("shape", "latent_dim"):
         found = encoder.architecture[name]
         expected = estimator._architecture[name]
