@@ -198,6 +198,7 @@ def test_single_step_gives_the_key_points(grey, Z):
         (lambda Z: Z * [1, 1, np.nan, 1, 1, 1], {}, "Input Z contains NaN"),
         (lambda Z: Z[0], {}, "Expected 2D array"),
         (lambda Z: Z, {"n_steps": 0}, "n_steps=0 should be an int of at least 1"),
+        (lambda Z: Z, {"n_steps": True}, "n_steps=True should be an int"),
         (lambda Z: Z, {"n_steps": 2.5}, "n_steps=2.5"),
         (lambda Z: Z, {"method": "cubic"}, "'cubic'.*'spherical' or 'linear'"),
         (

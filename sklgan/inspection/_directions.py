@@ -9,9 +9,10 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sklgan._inference import device_of
 from sklgan._labels import find_labels
 from sklgan._tensors import torch_seed
-from sklgan.inspection._latent import check_count, check_latents
+from sklgan.inspection._checks import check_count, check_latents
 
 _METHODS = ("auto", "sefa", "mean_difference", "logistic")
 
@@ -212,7 +213,7 @@ def _first_matrix(estimator):
     """Return what the generator's first layer makes of each latent variable, (d, m)."""
     generator = estimator.generator_
     latent_dim = estimator._architecture["latent_dim"]
-    device = next(generator.parameters()).device
+    device = device_of(generator)
     called = []
 
     def remember(module, args):

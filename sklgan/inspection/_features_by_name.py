@@ -2,7 +2,6 @@
 
 import copy
 import re
-from contextlib import contextmanager
 from numbers import Integral
 from typing import NamedTuple
 
@@ -10,6 +9,9 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import adaptive_max_pool2d
+
+from sklgan._display import check_has_pictures
+from sklgan._inference import device_of
 
 _NAME = re.compile(r"conv(\d+)_ch(\d+)(?:_r(\d+)_c(\d+))?|dense(\d+)_u(\d+)")
 
@@ -37,28 +39,11 @@ class Feature(NamedTuple):
         return f"{name}_r{row}_c{column}"
 
 
-@contextmanager
-def evaluating(network):
-    """Lend a network in evaluation mode, and put its modules' modes back."""
-    in_training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield network
-    finally:
-        for module in in_training:
-            module.training = True
-
-
-def device_of(network):
-    """Return the device on which a network computes."""
-    return next(network.parameters()).device
-
-
 def activation_shapes(estimator):
     """Return the shape (c, h, w) or (units,) of each layer of the discriminator."""
     network, shape = estimator.discriminator_, estimator._architecture["shape"]
     blank = torch.zeros(1, *shape, device=device_of(network))
-    with evaluating(network), torch.inference_mode():
+    with torch.inference_mode():
         activations, _ = network(blank)
     return [tuple(activation.shape[1:]) for activation in activations]
 
@@ -230,16 +215,11 @@ def receptive_fields(estimator, layer):
     >>> boxes[1, 1].tolist()
     [1, 1, 5, 5]
     """
-    check_is_fitted(estimator)
-    if estimator.image_shape_ is None:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on flat X, which has no rectangles;"
-            " set image_shape=(h, w) or (h, w, c) if its rows are flattened images."
-        )
+    check_has_pictures(estimator)
     parsed = _parse_filter((layer, 0), activation_shapes(estimator))
     # In float64 on the CPU a convolution is a plain sum: fast algorithms for float32
     # mix neighbouring positions on the way, and NaN would spread.
-    network = copy.deepcopy(estimator.discriminator_).cpu().double().eval()
+    network = copy.deepcopy(estimator.discriminator_).cpu().double()
     shape = estimator._architecture["shape"]
     spans = [_spans(network, shape, parsed.layer, axis) for axis in (1, 2)]
     (top, bottom), (left, right) = spans

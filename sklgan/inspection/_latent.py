@@ -1,10 +1,11 @@
 """Walks in the latent space: paths, lines, and arithmetic on concepts."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
+
+from sklgan.inspection._checks import check_count, check_latents
 
 # Below this angle, in radians, an arc is a line to all digits of float64; this near to
 # pi its direction is decided by rounding.
@@ -252,34 +253,6 @@ def vector_arithmetic(
     return (images, latents) if return_latents else images
 
 
-def check_latents(estimator, Z, name="Z"):
-    """Return rows of latent vectors as floats, if a fitted estimator takes them.
-
-    Parameters
-    ----------
-    estimator : GAN estimator
-        Fitted.
-    Z : array-like of shape (n_samples, latent_dim)
-        Latent vectors.
-    name : str, default="Z"
-        How the caller calls them, for messages.
-
-    Returns
-    -------
-    Z : ndarray of shape (n_samples, latent_dim), float32 or float64
-        Not to be written to: it may be the caller's own.
-    """
-    check_is_fitted(estimator)
-    Z = check_array(Z, dtype=[np.float64, np.float32], input_name=name)
-    latent_dim = estimator._architecture["latent_dim"]
-    if Z.shape[1] != latent_dim:
-        raise ValueError(
-            f"{name} has {Z.shape[1]} columns, but the generator was fitted with "
-            f"latent_dim={latent_dim}."
-        )
-    return Z
-
-
 def _as_rows(Z):
     """Return a single latent vector as a row, all else as it is."""
     return np.reshape(Z, (1, -1)) if np.ndim(Z) == 1 else Z
@@ -293,12 +266,6 @@ def _check_vector(estimator, z):
             f"z holds {len(Z)} latent vectors, but lines go through one; pass z[0]."
         )
     return Z[0]
-
-
-def check_count(name, value, least):
-    """Refuse what is no whole number of at least ``least``."""
-    if not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name}={value!r} should be an int of at least {least}.")
 
 
 def _check_key_points(Z, closed, method):
