@@ -296,3 +296,13 @@ def test_another_untrained_network_can_be_drawn(deep, digits):
     assert not np.allclose(one, other)
     with pytest.raises(ValueError, match="at least 2"):
         untrained_copy(deep, X[:1])
+
+
+def test_training_of_an_untrained_copy_begins_with_its_weights(digits):
+    """What the trained one would go on from is not its own."""
+    X = digits[0][:50]
+    untrained = untrained_copy(make_gan(warm_start=True).fit(X), X)
+    before = {k: v.clone() for k, v in untrained.discriminator_.named_parameters()}
+    untrained.set_params(learning_rate=1e-9).fit(X)
+    for name, weights in untrained.discriminator_.named_parameters():
+        assert_allclose(weights.detach(), before[name].detach(), atol=1e-6)

@@ -255,7 +255,9 @@ def untrained_copy(estimator, X, *, random_state=None):
     latent_dim = estimator._architecture["latent_dim"]
     # copy.copy would copy the trained weights as well.
     untrained = object.__new__(type(estimator))
-    vars(untrained).update(vars(estimator), n_iter_=0, history_=[])
+    vars(untrained).update(
+        vars(estimator), n_iter_=0, history_=[], _training_state=None
+    )
     # Shuffled: rows sorted by class vary too little within a batch.
     order = np.random.RandomState(seed).permutation(len(rows))[:_STATISTICS_ROWS]
     bounds = equal_batches(len(order), estimator.batch_size)
