@@ -22,6 +22,23 @@ def _axes(ax, caller, figsize=None):
     return plt.subplots(figsize=figsize, layout="constrained")[1] if ax is None else ax
 
 
+def check_has_pictures(estimator):
+    """Refuse an estimator that is not fitted, or not on images."""
+    check_is_fitted(estimator)
+    if estimator.image_shape_ is None:
+        raise ValueError(
+            f"{type(estimator).__name__} was fitted on flat X, which has no pictures; "
+            "set image_shape=(h, w) or (h, w, c) if its rows are flattened images."
+        )
+
+
+def show_grid(grid, ax, caller, figsize):
+    """Draw images that are one, values in [0, 1]; return the axes and the image."""
+    ax = _axes(ax, caller, figsize=figsize)
+    image = grid[..., 0] if grid.shape[2] == 1 else grid
+    return ax, ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+
+
 class SamplesDisplay:
     """Draw images side by side in a grid.
 
@@ -82,13 +99,7 @@ class SamplesDisplay:
         display : SamplesDisplay
             The samples, drawn.
         """
-        check_is_fitted(estimator)
-        if estimator.image_shape_ is None:
-            raise ValueError(
-                f"{type(estimator).__name__} was fitted on flat X, which has no "
-                "pictures; set image_shape=(h, w) or (h, w, c) if its rows are "
-                "flattened images."
-            )
+        check_has_pictures(estimator)
         images = estimator.sample(n_samples, random_state=random_state)
         images = images.reshape(-1, *estimator.image_shape_)
         display = cls(images, data_range=estimator.data_range_)
@@ -133,12 +144,8 @@ class SamplesDisplay:
             Itself, with ``ax_``, ``figure_`` and ``im_``.
         """
         grid = self.grid(n_columns)
-        self.ax_ = _axes(ax, "SamplesDisplay.plot", figsize=(6, 6))
+        self.ax_, self.im_ = show_grid(grid, ax, "SamplesDisplay.plot", (6, 6))
         self.figure_ = self.ax_.figure
-        grey = grid.shape[2] == 1
-        self.im_ = self.ax_.imshow(
-            grid[..., 0] if grey else grid, cmap="gray", vmin=0, vmax=1
-        )
         self.ax_.set_axis_off()
         return self
 

@@ -32,9 +32,14 @@ def for_each_batch(n_rows, run, batch_size=_BATCH):
     return batch_size
 
 
+def device_of(network):
+    """Return the device on which a network computes."""
+    return next(network.parameters()).device
+
+
 def run_generator(generator, Z, *, pad):
     """Return the generator's output for latent vectors Z, (n, ...), float32."""
-    device = next(generator.parameters()).device
+    device = device_of(generator)
     parts = []
 
     def run(rows, batch_size):
@@ -65,7 +70,7 @@ def run_discriminator(discriminator, X, to_batch, write, *, pad):
         order of summation by the number of rows, so that a row's last digits would
         depend on what is beside it; convolutions do not, and it would cost too much.
     """
-    device = next(discriminator.parameters()).device
+    device = device_of(discriminator)
     batch_size = _BATCH
 
     def run(part, first, rows, batch_size):

@@ -1,10 +1,13 @@
 """Filters of a generator that draw something, and images without them."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 from torch import nn
 
@@ -178,6 +181,8 @@ def test_random_state_decides_what_is_drawn(painter, Z):
     )
     assert_array_equal(one, again)
     assert not np.array_equal(one, other)
+    alike = copy.copy(painter).set_params(random_state=1)
+    assert_array_equal(object_filters(alike, Z, boxes=boxes).weights, other)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -251,6 +256,8 @@ def test_a_generator_without_maps_is_refused(digits, Z):
         ({"boxes": [[(0, 0, 4, 4)]]}, "boxes are for 1 samples, but Z has 60"),
         ({"boxes": [[(0, 0, 4, 17)]] * 60}, r"box \(0, 0, 4, 17\) is not a .*16 rows"),
         ({"boxes": [[(4, 0, 4, 8)]] * 60}, r"box \(4, 0, 4, 8\) is not a"),
+        ({"boxes": [[(0, 0, 4.5, 8)]] * 60}, r"4\.5, 8\.0\) is not .* whole pixels"),
+        ({"boxes": [[(0, 0, 4)]] * 60}, r"\[\(0, 0, 4\)\]; they should be a list"),
         ({"layer": 3}, "layer=3, but the generator has hidden layers 1 to 2"),
         ({"layer": 0}, "layer=0"),
         ({"n_filters": 0}, "n_filters=0 should be an int of at least 1"),
@@ -262,6 +269,13 @@ def test_marks_that_make_no_sense_are_refused(options, message, painter, Z):
         options = {"boxes": boxes_of(painter, Z), **options}
     with pytest.raises(ValueError, match=message):
         object_filters(painter, Z, **options)
+
+
+def test_a_classifier_without_weights_is_refused(painter, Z):
+    """What is not linear has none for the filters."""
+    boxes = boxes_of(painter, Z)
+    with pytest.raises(TypeError, match="KNeighborsClassifier.*no coef_"):
+        object_filters(painter, Z, boxes=boxes, classifier=KNeighborsClassifier())
 
 
 @pytest.mark.parametrize(

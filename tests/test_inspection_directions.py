@@ -1,10 +1,11 @@
 """Directions of the latent space that mean something."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.neighbors import NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 
 from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier
 from sklgan.inspection import directions, traverse
@@ -161,6 +162,18 @@ def test_classifier_labels_its_own_samples(digits):
         for move in (-step, step)
     )
     assert after > before + 0.3
+
+
+def test_classifier_may_have_been_fitted_on_a_data_frame(digits):
+    """What the generator draws has no columns' names, and there is no warning."""
+    gan = make_gan(image_shape=(8, 8)).fit(digits[0].reshape(len(digits[0]), -1))
+    rows = gan.sample(100)
+    y = brightness(rows)
+    found, expected = (
+        directions(gan, labels=KNeighborsClassifier().fit(X, y), n_samples=100)
+        for X in (pd.DataFrame(rows).add_prefix("pixel"), rows)
+    )
+    assert_array_equal(found.labels, expected.labels)
 
 
 @pytest.mark.parametrize(

@@ -196,7 +196,7 @@ def test_flattened_images_have_crops(digits):
 
 @pytest.mark.parametrize("n_images", [0, -1, 2.5, None])
 def test_number_of_images_is_checked(n_images, deep, digits):
-    with pytest.raises(ValueError, match="n_images should be an int of at least 1"):
+    with pytest.raises(ValueError, match="n_images=.* should be an int of at least 1"):
         top_images(deep, digits[0], (1, 0), n_images=n_images)
 
 
@@ -241,6 +241,15 @@ def test_importance_of_chosen_features(deep, digits, fitted):
         decision_map(deep, X[:4], coef)[0],
         atol=1e-7,
     )
+
+
+def test_weights_of_the_same_feature_add_up(deep, digits):
+    """A single name may be a string."""
+    X, name = digits[0][:4], deep.get_feature_names_out()[9]
+    twice = decision_map(deep, X, np.ones((1, 2)), names=[name, name])
+    once = decision_map(deep, X, 2 * np.ones((1, 1)), names=name)
+    assert_allclose(twice[0], once[0])
+    assert_allclose(twice[1], 2 * deep.transform(X)[:, [9]], rtol=1e-6)
 
 
 def test_decision_map_is_the_gradient_of_the_pipeline(deep, digits, fitted):

@@ -162,16 +162,14 @@ def test_how_a_rectifier_is_called_does_not_matter(digits):
 
 
 def test_all_stays_as_it_was(deep, digits):
-    """Weights, statistics, modes, hooks, gradients and random numbers."""
+    """Weights, statistics, hooks, gradients and random numbers."""
     X = digits[0][:20].copy()
-    deep.discriminator_.train()
     before = {k: v.clone() for k, v in deep.discriminator_.state_dict().items()}
     random = torch.get_rng_state()
     trained = guided_backprop(deep, X, (2, 1))[0]
     top_images(deep, X, (2, 1))
     untrained_copy(deep, X)
-    assert all(module.training for module in deep.discriminator_.modules())
-    deep.discriminator_.eval()
+    assert not any(module.training for module in deep.discriminator_.modules())
     assert_array_equal(trained, guided_backprop(deep, X, (2, 1))[0])
     for name, value in deep.discriminator_.state_dict().items():
         assert torch.equal(value, before[name]), name
@@ -222,6 +220,15 @@ def test_classifiers_and_clusterers_have_filters(classifier, digits):
     assert top.boxes is top.crops is None
 
 
+def test_names_are_those_of_the_last_fit(digits):
+    """Whatever parameters have been set since: they mean the next one."""
+    X = digits[0][:10]
+    gan = make_gan(max_epochs=0).fit(X)
+    name = gan.get_feature_names_out()[-1]
+    gan.set_params(pool_size=2)
+    assert_array_equal(guided_backprop(gan, X, name)[1][:, 0], gan.transform(X)[:, -1])
+
+
 @pytest.mark.parametrize(
     ("features", "error", "message"),
     [
@@ -232,6 +239,7 @@ def test_classifiers_and_clusterers_have_filters(classifier, digits):
         ("dense1_u000", ValueError, "layer 1 is convolutional"),
         ("x0", ValueError, "names no feature.*conv2_ch017_r3_c0"),
         ([], ValueError, "No feature was chosen"),
+        (3, TypeError, "features=3 should be a name, a pair"),
         ([3], TypeError, "neither a feature's name nor a filter"),
         ([(1.0, 2)], TypeError, "neither a feature's name nor a filter"),
     ],
@@ -288,3 +296,13 @@ def test_another_untrained_network_can_be_drawn(deep, digits):
     assert not np.allclose(one, other)
     with pytest.raises(ValueError, match="at least 2"):
         untrained_copy(deep, X[:1])
+
+
+def test_training_of_an_untrained_copy_begins_with_its_weights(digits):
+    """What the trained one would go on from is not its own."""
+    X = digits[0][:50]
+    untrained = untrained_copy(make_gan(warm_start=True).fit(X), X)
+    before = {k: v.clone() for k, v in untrained.discriminator_.named_parameters()}
+    untrained.set_params(learning_rate=1e-9).fit(X)
+    for name, weights in untrained.discriminator_.named_parameters():
+        assert_allclose(weights.detach(), before[name].detach(), atol=1e-6)

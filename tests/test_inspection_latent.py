@@ -142,6 +142,18 @@ def test_path_goes_through_its_key_points(grey, Z, method, closed, dtype):
     assert steps.max() < np.linalg.norm(np.diff(Z, axis=0), axis=1).max()
 
 
+def test_spherical_path_keeps_between_the_lengths_of_its_ends(grey):
+    """However wide the angle, no point is farther out or in than both key points."""
+    wide = np.deg2rad(175)
+    Z = np.zeros((2, grey.latent_dim))
+    Z[0, 0], Z[1, :2] = 1, (3 * np.cos(wide), 3 * np.sin(wide))
+    _, path = interpolate(grey, Z, n_steps=8, return_latents=True)
+    lengths = np.linalg.norm(path, axis=1)
+    assert_allclose(lengths, np.linspace(1, 3, 9))
+    turns = (path[:-1] * path[1:]).sum(1) / (lengths[:-1] * lengths[1:])
+    assert_allclose(np.arccos(turns), wide / 8)
+
+
 def test_spherical_path_is_an_arc(grey):
     """Equal angles in the plane of both, at their distance from the origin."""
     Z = np.zeros((2, D))
@@ -186,6 +198,7 @@ def test_single_step_gives_the_key_points(grey, Z):
         (lambda Z: Z * [1, 1, np.nan, 1, 1, 1], {}, "Input Z contains NaN"),
         (lambda Z: Z[0], {}, "Expected 2D array"),
         (lambda Z: Z, {"n_steps": 0}, "n_steps=0 should be an int of at least 1"),
+        (lambda Z: Z, {"n_steps": True}, "n_steps=True should be an int"),
         (lambda Z: Z, {"n_steps": 2.5}, "n_steps=2.5"),
         (lambda Z: Z, {"method": "cubic"}, "'cubic'.*'spherical' or 'linear'"),
         (

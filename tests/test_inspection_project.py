@@ -354,6 +354,17 @@ def test_parameters_are_checked(gan, digits, parameters, message):
         project(gan, digits[0][:2], **parameters)
 
 
+def test_a_generator_alone_will_do_for_pixels_alone(tmp_path, two_colours):
+    """The other distance, and an encoder, are the discriminator's."""
+    X = two_colours[0].repeat(2, axis=1).repeat(2, axis=2)
+    gan = DCGANFeatureExtractor(8, n_filters=4, max_epochs=0).fit(X)
+    torch.save({"generator": gan.generator_.state_dict()}, tmp_path / "generator.pth")
+    alone = DCGANFeatureExtractor.from_checkpoint(tmp_path / "generator.pth")
+    assert project(alone, X[:2], perceptual=None, n_steps=1).shape == (2, 8)
+    with pytest.raises(ValueError, match="There is no discriminator"):
+        project(alone, X[:2], n_steps=1)
+
+
 def test_an_estimator_that_is_not_fitted_is_refused(digits):
     for function in (fit_encoder, lambda gan: project(gan, digits[0])):
         with pytest.raises(NotFittedError):

@@ -8,15 +8,14 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.overrides import TorchFunctionMode
 
+from sklgan._display import check_has_pictures
 from sklgan._images import from_batch
-from sklgan._inference import for_each_batch, run_generator
+from sklgan._inference import device_of, for_each_batch, run_generator
 from sklgan._tensors import as_tensor
-from sklgan.inspection._features_by_name import device_of, evaluating
-from sklgan.inspection._latent import check_latents
+from sklgan.inspection._checks import check_count, check_latents
 
 _CONVOLUTIONS = {"conv2d", "conv_transpose2d"}
 
@@ -107,7 +106,8 @@ def object_filters(
         A linear classifier with ``coef_``; it sees standardised activations. None takes
         ``LogisticRegression(max_iter=1000)``.
     random_state : int, RandomState instance or None, default=None
-        Decides which positions outside are examples.
+        Decides which positions outside are examples. None takes the estimator's
+        ``random_state``.
 
     Returns
     -------
@@ -152,23 +152,26 @@ def object_filters(
     (20, 8, 8)
     """
     Z = _check_latent(estimator, Z)
-    if n_filters is not None and (not isinstance(n_filters, Integral) or n_filters < 1):
-        raise ValueError(
-            f"n_filters={n_filters!r} should be an int of at least 1, or None."
-        )
+    if n_filters is not None:
+        check_count("n_filters", n_filters, 1)
     masks = _check_marked(estimator, len(Z), masks, boxes)
     shapes = _map_shapes(estimator)
     layer = max(1, len(shapes) - 1) if layer is None else layer
     _check_layer(layer, shapes)
-    inside, outside = _choose_positions(
-        masks, shapes[layer - 1][1:], check_random_state(random_state)
+    rng = check_random_state(
+        estimator.random_state if random_state is None else random_state
     )
+    inside, outside = _choose_positions(masks, shapes[layer - 1][1:], rng)
     examples = _activations_at(
         estimator, Z, layer, np.concatenate([inside, outside]), shapes[layer - 1][0]
     )
     is_inside = np.repeat([True, False], [len(inside), len(outside)])
     classifier = clone(classifier or LogisticRegression(max_iter=1000))
     classifier.fit(StandardScaler().fit_transform(examples), is_inside)
+    if not hasattr(classifier, "coef_"):
+        raise TypeError(
+            f"classifier={classifier!r} has no coef_; pass a linear classifier."
+        )
     weights = np.ravel(classifier.coef_)
     order = np.argsort(-weights, kind="stable")
     return Bunch(
@@ -223,21 +226,14 @@ def generate_without(estimator, Z, filters):
             maps[:, dropped[layer]] = 0
         return maps
 
-    generator = estimator.generator_
-    with evaluating(generator):
-        images = run_generator(_Watched(generator, drop), Z, pad=estimator._pads)
+    watched = _Watched(estimator.generator_, drop)
+    images = run_generator(watched, Z, pad=estimator._pads)
     return from_batch(estimator, images)
 
 
 def _check_latent(estimator, Z):
     """Return Z as float32, if it is for a generator of images."""
-    check_is_fitted(estimator)
-    if estimator.image_shape_ is None:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on flat X, which has no places to "
-            "draw at; set image_shape=(h, w) or (h, w, c) if its rows are flattened "
-            "images."
-        )
+    check_has_pictures(estimator)
     return check_latents(estimator, Z).astype(np.float32, copy=False)
 
 
@@ -262,15 +258,28 @@ def _check_marked(estimator, n_samples, masks, boxes):
         )
     masks = np.zeros(shape, dtype=bool)
     for mask, rectangles in zip(masks, boxes, strict=True):
-        for box in np.reshape(rectangles, (-1, 4)) if len(rectangles) else ():
-            top, left, bottom, right = box
-            if not (0 <= top < bottom <= height and 0 <= left < right <= width):
-                raise ValueError(
-                    f"The box {tuple(box.tolist())} is not a (top, left, bottom, right)"
-                    f" within images of {height} rows and {width} columns."
-                )
-            mask[int(top) : int(bottom), int(left) : int(right)] = True
+        for top, left, bottom, right in _check_boxes(rectangles, height, width):
+            mask[top:bottom, left:right] = True
     return masks
+
+
+def _check_boxes(rectangles, height, width):
+    """Return the boxes of a sample as ints, (n_boxes, 4)."""
+    boxes = np.asarray(rectangles)
+    if boxes.size % 4 or boxes.dtype.kind not in "iuf":
+        raise ValueError(
+            f"The boxes of a sample are {rectangles!r}; they should be a list of (top, "
+            "left, bottom, right), empty where there is none."
+        )
+    for box in boxes.reshape(-1, 4):
+        top, left, bottom, right = box
+        is_within = 0 <= top < bottom <= height and 0 <= left < right <= width
+        if not is_within or (box != np.rint(box)).any():
+            raise ValueError(
+                f"The box {tuple(box.tolist())} is not a (top, left, bottom, right) of "
+                f"whole pixels within images of {height} rows and {width} columns."
+            )
+    return boxes.reshape(-1, 4).astype(int)
 
 
 def _map_shapes(estimator):
@@ -283,7 +292,7 @@ def _map_shapes(estimator):
     generator = estimator.generator_
     latent_dim = estimator._architecture["latent_dim"]
     z = torch.zeros(1, latent_dim, device=device_of(generator))
-    with evaluating(generator), torch.inference_mode():
+    with torch.inference_mode():
         _Watched(generator, visit)(z)
     if not shapes:
         raise ValueError(
@@ -360,6 +369,6 @@ def _activations_at(estimator, Z, layer, positions, n_channels):
 
         _Watched(generator, visit)(as_tensor(Z[rows]).to(device))
 
-    with evaluating(generator), torch.inference_mode():
+    with torch.inference_mode():
         for_each_batch(len(Z), run, _BATCH)
     return examples

@@ -1,5 +1,7 @@
 """Directions of the latent space that mean something."""
 
+import warnings
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -7,9 +9,10 @@ from sklearn.utils import Bunch, check_random_state
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sklgan._inference import device_of
 from sklgan._labels import find_labels
 from sklgan._tensors import torch_seed
-from sklgan.inspection._latent import check_count, check_latents
+from sklgan.inspection._checks import check_count, check_latents
 
 _METHODS = ("auto", "sefa", "mean_difference", "logistic")
 
@@ -163,7 +166,10 @@ def _labels_of(estimator, Z, labels):
         rows = images.reshape(len(Z), -1)
         # Most classifiers take rows only, and a pipeline may have been given images.
         takes_rows = getattr(labels, "n_features_in_", None) == rows.shape[1]
-        labels = labels.predict(rows if takes_rows else images)
+        with warnings.catch_warnings():
+            # Columns of a data frame that it was fitted on are in the same order here.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            labels = labels.predict(rows if takes_rows else images)
     elif callable(labels):
         labels = labels(estimator.generate(Z))
     labels, rows = find_labels(labels, "directions", allow_strings=True)
@@ -207,7 +213,7 @@ def _first_matrix(estimator):
     """Return what the generator's first layer makes of each latent variable, (d, m)."""
     generator = estimator.generator_
     latent_dim = estimator._architecture["latent_dim"]
-    device = next(generator.parameters()).device
+    device = device_of(generator)
     called = []
 
     def remember(module, args):

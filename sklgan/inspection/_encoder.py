@@ -10,6 +10,7 @@ from sklearn.utils._param_validation import HasMethods, Interval, validate_param
 from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import mse_loss
 
+from sklgan._inference import device_of
 from sklgan._tensors import to_numpy, to_torch, torch_seed
 from sklgan._training._averages import batch_norm_in_training
 from sklgan.inspection._inversion import make_objective, spread
@@ -62,11 +63,6 @@ class LatentEncoder:
 
 def check_encoder(encoder, estimator):
     """Raise an error unless an encoder is one for an estimator's generator."""
-    if not isinstance(encoder, LatentEncoder):
-        raise TypeError(
-            f"encoder is a {type(encoder).__name__}; pass what "
-            "sklgan.inspection.fit_encoder returns, or None to train one."
-        )
     for name in ("shape", "latent_dim"):
         found = encoder.architecture[name]
         expected = estimator._architecture[name]
@@ -153,7 +149,7 @@ def fit_encoder(
         estimator.random_state if random_state is None else random_state
     )
     seed = int(rng.randint(np.iinfo(np.int32).max))
-    device = next(estimator.generator_.parameters()).device
+    device = device_of(estimator.generator_)
     architecture = {**estimator._architecture, "batch_norm": True}
 
     draw = partial(_draw_samples, estimator.generator_, architecture["latent_dim"])
@@ -169,7 +165,7 @@ def fit_encoder(
 @torch.no_grad()
 def _draw_samples(generator, latent_dim, n):
     """Return latent vectors and what the generator draws of them."""
-    z = torch.randn(n, latent_dim, device=next(generator.parameters()).device)
+    z = torch.randn(n, latent_dim, device=device_of(generator))
     return z, generator(z)
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import re
-from contextlib import contextmanager
 from numbers import Integral
 from typing import NamedTuple
 
@@ -10,6 +9,9 @@ import numpy as np
 import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import adaptive_max_pool2d
+
+from sklgan._display import check_has_pictures
+from sklgan._inference import device_of
 
 _NAME = re.compile(r"conv(\d+)_ch(\d+)(?:_r(\d+)_c(\d+))?|dense(\d+)_u(\d+)")
 
@@ -37,28 +39,11 @@ class Feature(NamedTuple):
         return f"{name}_r{row}_c{column}"
 
 
-@contextmanager
-def evaluating(network):
-    """Lend a network in evaluation mode, and put its modules' modes back."""
-    in_training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield network
-    finally:
-        for module in in_training:
-            module.training = True
-
-
-def device_of(network):
-    """Return the device on which a network computes."""
-    return next(network.parameters()).device
-
-
 def activation_shapes(estimator):
     """Return the shape (c, h, w) or (units,) of each layer of the discriminator."""
     network, shape = estimator.discriminator_, estimator._architecture["shape"]
     blank = torch.zeros(1, *shape, device=device_of(network))
-    with evaluating(network), torch.inference_mode():
+    with torch.inference_mode():
         activations, _ = network(blank)
     return [tuple(activation.shape[1:]) for activation in activations]
 
@@ -85,17 +70,35 @@ def parse_features(estimator, features):
     single = isinstance(features, str) or (
         isinstance(features, tuple) and all(isinstance(n, Integral) for n in features)
     )
+    if not single and not np.iterable(features):
+        raise TypeError(
+            f"features={features!r} should be a name, a pair (layer, channel), or a "
+            "list of these."
+        )
     features = [features] if single else list(features)
     if not features:
         raise ValueError(
             "No feature was chosen; pass names, or pairs (layer, channel)."
         )
     shapes = activation_shapes(estimator)
+    grids = _grids(estimator, shapes)
+    return [_parse(feature, shapes, grids) for feature in features]
+
+
+def _grids(estimator, shapes):
+    """Return rows and columns of each layer's pooled map.
+
+    Those of features are as fitted: the parameter ``pool_size`` may be another since.
+    """
     pool_size = getattr(estimator, "pool_size", _POOL_SIZE)
-    return [_parse(feature, shapes, pool_size) for feature in features]
+    grids = [tuple(min(side, pool_size) for side in shape[1:]) for shape in shapes]
+    fitted = vars(estimator).get("_feature_shapes", [])
+    for layer, shape in zip(getattr(estimator, "layers_", []), fitted, strict=True):
+        grids[layer - 1] = shape[1:]
+    return grids
 
 
-def _parse(feature, shapes, pool_size):
+def _parse(feature, shapes, grids):
     """Return what one name or pair means."""
     if not isinstance(feature, str):
         return _parse_filter(feature, shapes)
@@ -115,7 +118,7 @@ def _parse(feature, shapes, pool_size):
         raise ValueError(f"{feature!r}: layer {layer} is {kind}.")
     if row is None:
         return parsed
-    grid = tuple(min(side, pool_size) for side in shapes[layer - 1][1:])
+    grid = grids[layer - 1]
     if row >= grid[0] or column >= grid[1]:
         raise ValueError(
             f"{feature!r} is not on the pooled map of layer {layer}, which has "
@@ -212,16 +215,11 @@ def receptive_fields(estimator, layer):
     >>> boxes[1, 1].tolist()
     [1, 1, 5, 5]
     """
-    check_is_fitted(estimator)
-    if estimator.image_shape_ is None:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on flat X, which has no rectangles;"
-            " set image_shape=(h, w) or (h, w, c) if its rows are flattened images."
-        )
+    check_has_pictures(estimator)
     parsed = _parse_filter((layer, 0), activation_shapes(estimator))
     # In float64 on the CPU a convolution is a plain sum: fast algorithms for float32
     # mix neighbouring positions on the way, and NaN would spread.
-    network = copy.deepcopy(estimator.discriminator_).cpu().double().eval()
+    network = copy.deepcopy(estimator.discriminator_).cpu().double()
     shape = estimator._architecture["shape"]
     spans = [_spans(network, shape, parsed.layer, axis) for axis in (1, 2)]
     (top, bottom), (left, right) = spans

@@ -1,7 +1,5 @@
 """What filters of the discriminator answer to, and what a classifier makes of it."""
 
-from numbers import Integral
-
 import numpy as np
 import torch
 from sklearn.utils import Bunch, check_array
@@ -9,13 +7,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._features import pool
 from sklgan._images import check_images
+from sklgan._inference import device_of
 from sklgan._namespaces import without_namespace
 from sklgan._placement import read_rows
 from sklgan._tensors import as_tensor
+from sklgan.inspection._checks import check_count
 from sklgan.inspection._features_by_name import (
     activation_shapes,
-    device_of,
-    evaluating,
     parse_features,
     peaks,
     receptive_fields,
@@ -89,8 +87,7 @@ def top_images(estimator, X, filters, *, n_images=9):
     (['conv1_ch000', 'conv1_ch003'], (2, 5, 8, 8))
     """
     check_is_fitted(estimator)
-    if not isinstance(n_images, Integral) or n_images < 1:
-        raise ValueError(f"n_images should be an int of at least 1, got {n_images!r}.")
+    check_count("n_images", n_images, 1)
     features = parse_features(estimator, filters)
     rows = check_images(estimator, X, reset=False)
     responses, positions, indices = _strongest(estimator, rows, features, n_images)
@@ -134,8 +131,7 @@ def _strongest(estimator, rows, features, n_images):
         order = np.argsort(-pool[0], axis=1, kind="stable")[:, :n_images]
         kept[:] = [np.take_along_axis(part, order, axis=1) for part in pool]
 
-    with evaluating(estimator.discriminator_):
-        estimator._discriminate(rows, write)
+    estimator._discriminate(rows, write)
     return kept
 
 
@@ -307,7 +303,7 @@ default=None
     if scale is not None:
         coef = coef / _check_scale(scale, coef.shape[1])
     weights = np.zeros((estimator._n_features_out, len(coef)), dtype=np.float32)
-    weights[chosen] = coef.T
+    np.add.at(weights, chosen, coef.T)
     weights = as_tensor(weights).to(device_of(estimator.discriminator_))
 
     def decide(activations, logits):
@@ -329,7 +325,10 @@ def _check_coef(estimator, coef, names):
     coef = np.atleast_2d(check_array(coef, ensure_2d=False, input_name="coef"))
     known = estimator.get_feature_names_out()
     places = {name: k for k, name in enumerate(known)}
-    names = known if names is None else names
+    if names is None:
+        names = known
+    elif isinstance(names, str):
+        names = [names]
     unknown = next((name for name in names if name not in places), None)
     if unknown is not None:
         raise ValueError(

@@ -3,9 +3,8 @@
 from functools import partial
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sklgan._display import _axes
+from sklgan._display import check_has_pictures, show_grid
 from sklgan._grid import image_grid
 from sklgan.inspection._features_by_name import activation_shapes, parse_features
 from sklgan.inspection._filters import top_images
@@ -122,7 +121,7 @@ class GuidedBackpropDisplay:
         display : GuidedBackpropDisplay
             The filters, drawn.
         """
-        _check_has_pictures(estimator)
+        check_has_pictures(estimator)
         filters = _first_filters(estimator) if filters is None else filters
         if untrained is None:
             untrained = untrained_copy(estimator, X, random_state=random_state)
@@ -263,7 +262,7 @@ class TopImagesDisplay:
         display : TopImagesDisplay
             The images, drawn.
         """
-        _check_has_pictures(estimator)
+        check_has_pictures(estimator)
         filters = _first_filters(estimator) if filters is None else filters
         top = top_images(estimator, X, filters, n_images=n_images)
         return cls(
@@ -320,16 +319,6 @@ class TopImagesDisplay:
             )
             self.rectangles_.append(self.ax_.add_patch(rectangle))
         return self
-
-
-def _check_has_pictures(estimator):
-    """Raise an error unless the estimator is fitted on images."""
-    check_is_fitted(estimator)
-    if estimator.image_shape_ is None:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on flat X, which has no pictures; "
-            "set image_shape=(h, w) or (h, w, c) if its rows are flattened images."
-        )
 
 
 def _first_filters(estimator):
@@ -392,9 +381,7 @@ def _gap_width(width):
 def _draw(grid, ax, caller, names, n_filters, height):
     """Draw a grid with a name beside each row, and return axes and image."""
     size = 8, 0.6 + 8 * grid.shape[0] / grid.shape[1]
-    ax = _axes(ax, caller, figsize=size)
-    grey = grid.shape[2] == 1
-    im = ax.imshow(grid[..., 0] if grey else grid, cmap="gray", vmin=0, vmax=1)
+    ax, im = show_grid(grid, ax, caller, size)
     if names is None:
         ax.set_yticks([])
     else:

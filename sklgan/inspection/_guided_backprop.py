@@ -10,18 +10,13 @@ from sklearn.utils.validation import check_is_fitted
 from torch.overrides import TorchFunctionMode
 
 from sklgan._images import check_images
-from sklgan._inference import for_each_batch
+from sklgan._inference import device_of, for_each_batch
 from sklgan._namespaces import empty_beside, like
 from sklgan._placement import read_batches, read_rows
 from sklgan._streams import draw_seed
 from sklgan._tensors import as_tensor, torch_seed
 from sklgan._training import equal_batches, gather_batch_norm
-from sklgan.inspection._features_by_name import (
-    device_of,
-    evaluating,
-    parse_features,
-    peaks,
-)
+from sklgan.inspection._features_by_name import parse_features, peaks
 from sklgan.networks._build import network_builders
 
 # Images whose activations are kept for the way back at a time.
@@ -179,7 +174,6 @@ def gradients_of_rows(estimator, images, values, n_values, *, guided):
             gradients[rows, k] = gradient.to(gradients.dtype)
 
     with (
-        evaluating(estimator.discriminator_),
         # Whatever the caller has switched off.
         torch.inference_mode(False),
         torch.enable_grad(),
@@ -261,7 +255,9 @@ def untrained_copy(estimator, X, *, random_state=None):
     latent_dim = estimator._architecture["latent_dim"]
     # copy.copy would copy the trained weights as well.
     untrained = object.__new__(type(estimator))
-    vars(untrained).update(vars(estimator), n_iter_=0, history_=[])
+    vars(untrained).update(
+        vars(estimator), n_iter_=0, history_=[], _training_state=None
+    )
     # Shuffled: rows sorted by class vary too little within a batch.
     order = np.random.RandomState(seed).permutation(len(rows))[:_STATISTICS_ROWS]
     bounds = equal_batches(len(order), estimator.batch_size)

@@ -1,10 +1,11 @@
 """Walks in the latent space: paths, lines, and arithmetic on concepts."""
 
-from numbers import Integral, Real
+from numbers import Real
 
 import numpy as np
-from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import check_random_state
+
+from sklgan.inspection._checks import check_count, check_latents
 
 # Below this angle, in radians, an arc is a line to all digits of float64; this near to
 # pi its direction is decided by rounding.
@@ -25,9 +26,10 @@ def interpolate(
     n_steps : int, default=10
         Steps from a key point to the next. 1 gives the key points alone.
     method : {"spherical", "linear"}, default="spherical"
-        ``"spherical"`` follows the arc between two vectors (slerp), whose points are
-        as far from the origin as the latent vectors of training. ``"linear"`` takes
-        the straight line, whose middle is nearer to the origin than these ever were.
+        ``"spherical"`` follows the arc between two vectors (slerp): their direction
+        turns evenly, and their length goes evenly from one to the other. ``"linear"``
+        takes the straight line, whose middle is nearer to the origin than the latent
+        vectors of training ever were.
     closed : bool, default=False
         Whether the path goes on from the last key point to the first. The first is
         not repeated at the end, so that a film of the images loops without a stop.
@@ -251,34 +253,6 @@ def vector_arithmetic(
     return (images, latents) if return_latents else images
 
 
-def check_latents(estimator, Z, name="Z"):
-    """Return rows of latent vectors as floats, if a fitted estimator takes them.
-
-    Parameters
-    ----------
-    estimator : GAN estimator
-        Fitted.
-    Z : array-like of shape (n_samples, latent_dim)
-        Latent vectors.
-    name : str, default="Z"
-        How the caller calls them, for messages.
-
-    Returns
-    -------
-    Z : ndarray of shape (n_samples, latent_dim), float32 or float64
-        Not to be written to: it may be the caller's own.
-    """
-    check_is_fitted(estimator)
-    Z = check_array(Z, dtype=[np.float64, np.float32], input_name=name)
-    latent_dim = estimator._architecture["latent_dim"]
-    if Z.shape[1] != latent_dim:
-        raise ValueError(
-            f"{name} has {Z.shape[1]} columns, but the generator was fitted with "
-            f"latent_dim={latent_dim}."
-        )
-    return Z
-
-
 def _as_rows(Z):
     """Return a single latent vector as a row, all else as it is."""
     return np.reshape(Z, (1, -1)) if np.ndim(Z) == 1 else Z
@@ -292,12 +266,6 @@ def _check_vector(estimator, z):
             f"z holds {len(Z)} latent vectors, but lines go through one; pass z[0]."
         )
     return Z[0]
-
-
-def check_count(name, value, least):
-    """Refuse what is no whole number of at least ``least``."""
-    if not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name}={value!r} should be an int of at least {least}.")
 
 
 def _check_key_points(Z, closed, method):
@@ -351,7 +319,11 @@ def _line(a, b, t):
 def _arc(a, b, t):
     """Return the points ``t`` (n, 1) of the arc from a to b, lengths between theirs."""
     angle = max(_angle(a, b), _SMALLEST_ANGLE)
-    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    directions = np.sin((1 - t) * angle) * a / lengths[0]
+    directions += np.sin(t * angle) * b / lengths[1]
+    # The usual formula, of a and b themselves, would bulge where lengths differ.
+    return _line(*lengths, t) * directions / np.sin(angle)
 
 
 def _angle(a, b):

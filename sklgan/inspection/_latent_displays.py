@@ -1,11 +1,11 @@
 """Pictures and films of walks in the latent space."""
 
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sklgan._display import SamplesDisplay, _axes
+from sklgan._display import SamplesDisplay, check_has_pictures, show_grid
 from sklgan._grid import write_film, write_grid
-from sklgan.inspection._latent import check_count, interpolate, traverse
+from sklgan.inspection._checks import check_count
+from sklgan.inspection._latent import interpolate, traverse
 
 
 class InterpolationDisplay:
@@ -77,7 +77,7 @@ class InterpolationDisplay:
         display : InterpolationDisplay
             The path, drawn.
         """
-        _check_draws_images(estimator)
+        check_has_pictures(estimator)
         images = interpolate(
             estimator, Z, n_steps=n_steps, method=method, closed=closed
         )
@@ -241,7 +241,7 @@ class TraversalDisplay:
         display : TraversalDisplay
             The lines, drawn.
         """
-        _check_draws_images(estimator)
+        check_has_pictures(estimator)
         images = traverse(
             estimator,
             z,
@@ -352,16 +352,6 @@ class TraversalDisplay:
         return images
 
 
-def _check_draws_images(estimator):
-    """Refuse an estimator that is not fitted, or not on images."""
-    check_is_fitted(estimator)
-    if estimator.image_shape_ is None:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on flat X, which has no pictures; "
-            "set image_shape=(h, w) or (h, w, c) if its rows are flattened images."
-        )
-
-
 def _grid(images, data_range, n_columns=None):
     """Return images as one, if they are images."""
     return SamplesDisplay(images, data_range=data_range).grid(n_columns)
@@ -369,10 +359,8 @@ def _grid(images, data_range, n_columns=None):
 
 def _show(grid, ax, caller):
     """Draw a grid; return the axes, new ones of its shape if need be, and the image."""
-    height, width, n_channels = grid.shape
-    ax = _axes(ax, caller, figsize=(8, min(12, 0.5 + 8 * height / width)))
-    image = grid[..., 0] if n_channels == 1 else grid
-    return ax, ax.imshow(image, cmap="gray", vmin=0, vmax=1)
+    height, width, _ = grid.shape
+    return show_grid(grid, ax, caller, (8, min(12, 0.5 + 8 * height / width)))
 
 
 def _there_and_back(n):

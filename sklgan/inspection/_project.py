@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import (
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._images import check_images
-from sklgan._inference import for_each_batch, run_generator
+from sklgan._inference import device_of, for_each_batch, run_generator
 from sklgan._tensors import as_tensor
 from sklgan.inspection._encoder import LatentEncoder, check_encoder, fit_encoder
 from sklgan.inspection._inversion import (
@@ -193,7 +193,7 @@ def project(
 def _search_all(estimator, rows, search, batch_size):
     """Return latent vectors of all rows, batch by batch, and the images' errors."""
     generator = estimator.generator_
-    device = next(generator.parameters()).device
+    device = device_of(generator)
     to_batch = estimator._make_to_batch(device)
     # The networks' images span 2, those of the error 1; flat rows are as they are.
     factor = 1 if estimator.image_shape_ is None else 4
@@ -238,7 +238,7 @@ def _draw_samples(estimator, n_starts, rng):
     rng = np.random.RandomState(rng.randint(np.iinfo(np.int32).max))
     z = rng.standard_normal(shape).astype(np.float32)
     images = run_generator(estimator.generator_, z, pad=estimator._pads)
-    device = next(estimator.generator_.parameters()).device
+    device = device_of(estimator.generator_)
     return as_tensor(z).to(device), as_tensor(images).to(device)
 
 
