@@ -30,6 +30,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklgan import (
+    BlobGAN,
     CategoricalGANClusterer,
     DCGANFeatureExtractor,
     SemiSupervisedGANClassifier,
@@ -38,6 +39,7 @@ from sklgan import (
 
 # With their default parameters.
 ESTIMATORS = [
+    BlobGAN(),
     CategoricalGANClusterer(),
     DCGANFeatureExtractor(),
     SemiSupervisedGANClassifier(),
@@ -63,6 +65,9 @@ GANS = {
     ),
     "semi-supervised": SemiSupervisedGANClassifier(device="cpu", **CHEAP),
     "clusterer": CategoricalGANClusterer(2, device="cpu", **CHEAP),
+    "blobs": BlobGAN(
+        2, feature_dim=3, style_dim=2, latent_dim=8, device="cpu", **CHEAP
+    ),
 }
 WITHOUT_TRANSFORM = ("semi-supervised", "clusterer")
 

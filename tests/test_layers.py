@@ -10,6 +10,7 @@ PACKAGE = ROOT / "sklgan"
 
 PARTS = {
     "_architecture",
+    "_blob_arrays",
     "_caching",
     "_checkpoint",
     "_class_losses",
@@ -17,6 +18,7 @@ PARTS = {
     "_features",
     "_grid",
     "_inference",
+    "_inversion",
     "_labels",
     "_namespaces",
     "_newton",
@@ -30,6 +32,7 @@ PARTS = {
     "_tensors",
     "_training",
     "augment",
+    "blobs",
     "losses",
     "metrics",
     "model_selection",
@@ -49,6 +52,7 @@ EVERYTHING = {
     "_images",
     "_diagnosis",
     "_engine",
+    "_painting",
     "datasets",
     "_base",
     *ESTIMATORS,
@@ -59,11 +63,20 @@ EVERYTHING = {
 MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"augment", "networks"},
+    "_blob_arrays": {"_inference", "_tensors", "blobs", "networks"},
     "_checkpoint": {"_placement"},
     "_class_losses": {"_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
     "_features": {"_inference", "_tensors"},
     "_inference": {"_placement", "_tensors"},
+    "_inversion": {
+        "_checkpoint",
+        "_placement",
+        "_streams",
+        "_tensors",
+        "_training",
+        "networks",
+    },
     "_labels": {"_namespaces"},
     "_placement": {
         "_decoding",
@@ -87,9 +100,9 @@ MAY_IMPORT = {
     },
     "model_selection": {"_labels", "_namespaces"},
     "datasets": {"_decoding", "_images", "_labels", "_sequences"},
-    **dict.fromkeys(["_diagnosis", "_engine"], {*PARTS, "_images"}),
+    **dict.fromkeys(["_diagnosis", "_engine", "_painting"], {*PARTS, "_images"}),
     "_base": {*PARTS, "_images", "_diagnosis", "_engine"},
-    **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base"}),
+    **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base", "_painting"}),
     "_display": {*PARTS, "_images"},
     "inspection": {*PARTS, "_images", "_display"},
     "__init__": EVERYTHING,
@@ -200,7 +213,7 @@ def test_reserved_packages_stay_in_their_room(path):
 def test_optional_packages_are_imported_where_used(path):
     """Importing sklgan must work without matplotlib and the other extras."""
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
-    optional |= {"rich", "tensorboard"}
+    optional |= {"rich", "tensorboard", "lpips"}
     tree = _parse(path)
     inside = {
         id(node)
