@@ -75,9 +75,14 @@ def make_world(n_samples, *, side=32, max_objects=3, random_state=None):
 
 
 def find_objects(image):
-    """Return the masks of an image's objects, largest first: what is colourful."""
-    image = image / 255.0
-    parts, n_parts = label(np.ptp(image, axis=2) > _SATURATION)
+    """Return the masks of an image's objects, largest first.
+
+    They are connected and colourful, or bright where all is grey.
+    """
+    values = np.ptp(image, axis=2)
+    if not values.any():
+        values = image[..., 0]
+    parts, n_parts = label(values > 255 * _SATURATION)
     masks = [parts == part for part in range(1, n_parts + 1)]
     masks = [mask for mask in masks if mask.sum() >= _FEWEST_PIXELS]
     return sorted(masks, key=np.sum, reverse=True)
@@ -87,3 +92,34 @@ def centroid(mask):
     """Return x and y of a mask's centre, in pixels."""
     rows, columns = np.nonzero(mask)
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
+
+
+def make_digits_world(n_samples, data, *, side=64, random_state=None):
+    """Draw two MNIST digits on each canvas, which do not touch.
+
+    Returns
+    -------
+    images : ndarray of shape (n_samples, side, side), uint8
+    centers : list of ndarray of shape (2, 2)
+        x and y of the middle of each digit's ink, in parts of the side.
+    """
+    from sklgan.datasets import load_mnist
+
+    digits, rng = load_mnist(data), np.random.default_rng(random_state)
+    images = np.zeros((n_samples, side, side), dtype=np.uint8)
+    centers = []
+    for image in images:
+        while True:
+            corners = rng.integers(0, side - 27, size=(2, 2))
+            if abs(corners[0] - corners[1]).max() >= 24:
+                break
+        places = []
+        for (left, top), digit in zip(
+            corners, digits[rng.integers(len(digits), size=2)], strict=True
+        ):
+            part = image[top : top + 28, left : left + 28]
+            np.maximum(part, digit.reshape(28, 28), out=part)
+            ink = centroid(digit.reshape(28, 28) > 64)
+            places.append((ink + (left, top)) / side)
+        centers.append(np.array(places))
+    return images, centers

@@ -8,6 +8,7 @@ modules ``augment``, ``blobs``, ``datasets``, ``inspection``, ``losses``, ``metr
 from importlib.metadata import version
 
 from sklgan._blobgan import BlobGAN
+from sklgan._blobs_display import BlobsDisplay
 from sklgan._checkpoint import CheckpointError
 from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
@@ -26,6 +27,7 @@ __version__ = version("sklgan")
 
 __all__ = [
     "BlobGAN",
+    "BlobsDisplay",
     "CategoricalGANClusterer",
     "CheckpointError",
     "DCGANFeatureExtractor",

@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
+from scipy.special import expit, logit
 
 from sklgan._inference import for_each_batch
 from sklgan._tensors import as_tensor
 from sklgan.blobs import GEOMETRY, blobs_from_matrix
-from sklgan.networks._splatting import Blobs, resized
+from sklgan.networks._splatting import VARIANCE, Blobs, resized
 
 
 def as_matrix(blobs):
@@ -62,3 +63,27 @@ def render_blobs(generator, B, *, opacity=False):
     with torch.inference_mode():
         for_each_batch(len(B), run)
     return np.concatenate(parts)
+
+
+def half_axes(B):
+    """Return half the length and half the breadth of each blob, and its opacity.
+
+    Parameters
+    ----------
+    B : ndarray of shape (n_samples,), structured
+        Checked.
+
+    Returns
+    -------
+    axes : ndarray of shape (n_samples, n_blobs, 2)
+        Of the ellipse on which a blob is half as opaque as in its centre, in parts of
+        the image's longer side.
+    opacity : ndarray of shape (n_samples, n_blobs)
+        In the centre.
+    """
+    size = np.maximum(B["size"].astype(float), 1e-6)
+    center = size + np.log(-np.expm1(-size))
+    opacity = expit(center)
+    squared = (center - logit(opacity / 2)) * VARIANCE
+    long, broad = np.sqrt(squared * B["aspect"]), np.sqrt(squared / B["aspect"])
+    return np.stack([long, broad], axis=-1), opacity

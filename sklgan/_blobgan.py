@@ -64,9 +64,11 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         Width of the networks at full size. Cost grows with its square. The default
         is for 32x32 images on a CPU; the paper has 96 for 256x256.
 
-    feature_dim, style_dim : int, default=32
-        Lengths of the vectors of a blob: what it is, and what it looks like. The paper
-        has 768 and 512.
+    feature_dim : int, default=32
+        Length of the vector that says what a blob is; the paper has 768.
+
+    style_dim : int, default=32
+        Length of the vector that says what it looks like; the paper has 512.
 
     r1_gamma : float, default=0.1
         Weight of the gradient penalty R1. Raise it for larger images, or where training
@@ -376,6 +378,11 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         ]
         names += [f"background_{name}" for name in vectors]
         return np.asarray(names, dtype=object)
+
+    @property
+    def _pads(self):
+        """Whether the size of a batch would matter: signals are small."""
+        return self.image_shape_ is None
 
     def __sklearn_tags__(self):
         """Say that features are float32 for float32 and uint8 X alike."""

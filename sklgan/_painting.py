@@ -11,7 +11,7 @@ from sklgan._blob_arrays import as_array, as_matrix, render_blobs
 from sklgan._images import check_images, from_batch
 from sklgan._inference import for_each_batch, run_discriminator
 from sklgan._inversion import choose_perceptual, refined
-from sklgan._namespaces import empty_beside
+from sklgan._namespaces import empty_beside, is_dispatched, like, to_host
 from sklgan._tensors import as_tensor, torch_seed
 from sklgan.blobs import blobs_from_matrix, check_blobs
 
@@ -111,7 +111,8 @@ class BlobsMixin:
         """
         check_is_fitted(self)
         images = render_blobs(self.generator_, self._check_blobs(B))
-        return from_batch(self, images)
+        images = from_batch(self, images)
+        return like(torch.from_numpy(images), B) if is_dispatched(B) else images
 
     def render(self, B):
         """Paint the images of blobs; another name of :meth:`inverse_transform`.
@@ -131,7 +132,7 @@ class BlobsMixin:
     def _check_blobs(self, B):
         """Return blobs of this model, given as such or as rows of a matrix."""
         if getattr(getattr(B, "dtype", None), "names", None) is None:
-            M = check_array(B, dtype=np.float32, input_name="B")
+            M = check_array(to_host(B), dtype=np.float32, input_name="B")
             B = blobs_from_matrix(M, self.blob_dtype_)
         check_blobs(B)
         for name in ("feature", "style"):
@@ -191,7 +192,7 @@ class BlobsMixin:
         def write(chosen, features, logits):
             numbers[chosen] = logits
 
-        run_discriminator(self.encoder_, rows, to_batch, write, pad=False)
+        run_discriminator(self.encoder_, rows, to_batch, write, pad=self._pads)
         matrix = empty_beside(rows, len(rows), self._n_features_out)
 
         def read(chosen, batch_size):

@@ -46,7 +46,7 @@ ESTIMATORS = {
     "_linear",
     "_semi_supervised",
 }
-TOOLS = {"_display", "inspection"}
+TOOLS = {"_blobs_display", "_display", "inspection"}
 EVERYTHING = {
     *PARTS,
     "_images",
@@ -103,6 +103,7 @@ MAY_IMPORT = {
     **dict.fromkeys(["_diagnosis", "_engine", "_painting"], {*PARTS, "_images"}),
     "_base": {*PARTS, "_images", "_diagnosis", "_engine"},
     **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_base", "_painting"}),
+    "_blobs_display": {*PARTS, "_images", "_display"},
     "_display": {*PARTS, "_images"},
     "inspection": {*PARTS, "_images", "_display"},
     "__init__": EVERYTHING,
@@ -112,7 +113,7 @@ MAY_IMPORT = {
 RESERVED = {
     "skorch": {"_training"},
     "PIL": {"_decoding", "_display", "_grid", "_images"},
-    "matplotlib": {"_display", "inspection"},
+    "matplotlib": {"_blobs_display", "_display", "inspection"},
 }
 
 MAX_FILE_LINES = 450

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 # Variance of a round blob, in squares of the image's longer side (Epstein et al. 2022:
 # the product of the axes is the same for all blobs, and the size alone makes them
 # larger).
-_VARIANCE = 0.02
+VARIANCE = 0.02
 
 # Below it a blob cannot be seen: its opacity is this at most.
 _SMALLEST_SIZE = 1e-6
@@ -89,7 +89,7 @@ def squared_distances(blobs: Blobs, sides: tuple[int, int]) -> Tensor:
     aspect = blobs.aspect[..., None, None]
     cosine, sine = cosine[..., None, None], sine[..., None, None]
     along, across = u * cosine + v * sine, v * cosine - u * sine
-    return (along**2 / aspect + across**2 * aspect) / _VARIANCE
+    return (along**2 / aspect + across**2 * aspect) / VARIANCE
 
 
 def opacities(blobs: Blobs, sides: tuple[int, int]) -> Tensor:
