@@ -3,6 +3,8 @@
 import numpy as np
 from scipy.ndimage import gaussian_filter, label
 
+from sklgan.datasets import load_mnist
+
 # Hues that are easily told apart.
 _COLOURS = np.array(
     [
@@ -103,8 +105,6 @@ def make_digits_world(n_samples, data, *, side=64, random_state=None):
     centers : list of ndarray of shape (2, 2)
         x and y of the middle of each digit's ink, in parts of the side.
     """
-    from sklgan.datasets import load_mnist
-
     digits, rng = load_mnist(data), np.random.default_rng(random_state)
     images = np.zeros((n_samples, side, side), dtype=np.uint8)
     centers = []
