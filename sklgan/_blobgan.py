@@ -70,7 +70,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
     style_dim : int, default=32
         Length of the vector that says what it looks like; the paper has 512.
 
-    r1_gamma : float, default=0.1
+    r1_gamma : float, default=1.0
         Weight of the gradient penalty R1. Raise it for larger images, or where training
         diverges; the paper has 100 for 256x256.
 
@@ -223,7 +223,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         n_filters=16,
         feature_dim=32,
         style_dim=32,
-        r1_gamma=0.1,
+        r1_gamma=1.0,
         r1_interval=16,
         perceptual="discriminator",
         encoder_epochs="auto",
