@@ -32,6 +32,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -169,7 +170,7 @@ def edited_figures(gan, seed):
                 B[name][k, chosen] + MOVE / side * step
                 for name, step in zip("xy", direction, strict=True)
             ]
-            step = np.clip(place, 0, 1) - [B[name][k, chosen] for name in "xy"]
+            step = np.clip(place, 0.01, 0.99) - [B[name][k, chosen] for name in "xy"]
             return as_colour(gan.render(edit(B[k : k + 1], chosen, move=step)))[0]
 
         moved.append(follows(image, mask, moved_by(blob), direction))
@@ -231,10 +232,48 @@ def fit(args, seed):
 
 
 def draw(gan, images, path):
-    """Write a picture of found blobs, and one of samples."""
+    """Write pictures of found blobs, of samples and of edits, and a moving blob."""
     for name, X in (("found", images[:10]), ("sampled", None)):
         display = BlobsDisplay.from_estimator(gan, X, n_samples=10, random_state=0)
         display.figure_.savefig(f"{path}_{name}.png", dpi=120, bbox_inches="tight")
+    pictures, B = gan.sample(10, random_state=1, return_blobs=True)
+    pictures, maps = as_colour(pictures), gan.opacity_maps(B)
+    rows = [list(pictures), [], []]
+    for k, image in enumerate(pictures):
+        masks = find_objects(image)
+        blob = owner(maps[k], masks[0]) if masks else 0
+        step = MOVE / len(image) * (way(masks[0]) if masks else np.zeros(2))
+        one = B[k : k + 1]
+        for row, new in (
+            (1, edit(one, blob, move=step)),
+            (2, edit(one, blob, remove=True)),
+        ):
+            rows[row].append(as_colour(gan.render(new))[0])
+    grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
+    enlarged(grid).save(f"{path}_edited.png")
+    k = next((k for k, image in enumerate(pictures) if find_objects(image)), 0)
+    blob = owner(maps[k], (find_objects(pictures[k]) or [maps[k, 0] > -1])[0])
+    frames = list(moving(gan, B[k : k + 1], blob))
+    frames[0].save(
+        f"{path}_moving.gif",
+        save_all=True,
+        append_images=frames[1:],
+        duration=60,
+        loop=0,
+    )
+
+
+def enlarged(image):
+    """Return an image four times as large."""
+    return Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1))
+
+
+def moving(gan, one, blob):
+    """Yield pictures of a blob on a circle around the middle of its image."""
+    for angle in np.linspace(0, 2 * np.pi, 48, endpoint=False):
+        place = 0.5 + 0.25 * np.array([np.cos(angle), np.sin(angle)])
+        step = place - [one[name][0, blob] for name in "xy"]
+        yield enlarged(as_colour(gan.render(edit(one, blob, move=step)))[0])
 
 
 def run(args):

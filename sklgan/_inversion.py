@@ -22,7 +22,7 @@ from sklgan._training import (
     settled_discriminator,
 )
 from sklgan.networks._blobs import layout_length
-from sklgan.networks._residual import BlobEncoder
+from sklgan.networks._residual import BlobDiscriminator, BlobEncoder
 from sklgan.networks._splatting import covariances
 
 # Of the blobs' own error, against those of the images.
@@ -48,17 +48,18 @@ def feature_distance(discriminator, images, others):
 
 
 def blob_distance(found, blobs):
-    """Return the error of found blobs, a scalar: the sum over their fields.
+    """Return the error of found blobs, a scalar: the mean over their fields.
 
     Each is the mean squared error over the spread of the true values in the batch, so
-    that a guess of the mean costs 1 a field. In the article errors are summed as
+    that guesses of the mean cost 1. In the article errors are summed as
     they are, and long vectors would outweigh places, which vary by little.
     """
     pairs = [(covariances(found), covariances(blobs))]
     for name in blobs._fields:
         if name not in ("aspect", "angle"):
             pairs.append((getattr(found, name), getattr(blobs, name)))
-    return sum(mse_loss(guess, true) / _spread(true) for guess, true in pairs)
+    errors = [mse_loss(guess, true) / _spread(true) for guess, true in pairs]
+    return sum(errors) / len(errors)
 
 
 def _spread(values):
@@ -202,8 +203,7 @@ def train_encoder(gan, X, device, n_epochs):
     networks = gan.generator_, gan.discriminator_
     with torch_seed(seed + 1 + gan.n_iter_, device), while_read(X):
         net.initialize()
-        if hasattr(gan, "encoder_"):
-            net.discriminator_.load_state_dict(gan.encoder_.state_dict())
+        _begin_from(net.discriminator_, gan)
         rows = place_rows(X, device)
         try:
             for network in networks:
@@ -218,6 +218,17 @@ def train_encoder(gan, X, device, n_epochs):
                 for row in net.history_rows(0)
             ]
             gan.encoder_ = settled_discriminator(net, rows)
+
+
+def _begin_from(encoder, gan):
+    """Give an encoder the weights of the last fit, or the discriminator's blocks.
+
+    A discriminator of the user's may have others; there the encoder learns from noise.
+    """
+    if hasattr(gan, "encoder_"):
+        encoder.load_state_dict(gan.encoder_.state_dict())
+    elif isinstance(gan.discriminator_, BlobDiscriminator):
+        encoder.trunk.load_state_dict(gan.discriminator_.trunk.state_dict())
 
 
 def _open_checkpoint(gan, X, seed):
