@@ -41,25 +41,25 @@ plt.show()
 # Images that training has not seen, what is painted of the blobs found in them, and the
 # blobs. The encoder proposes, and some steps of an optimiser improve each image.
 
-X_new, _ = make_world(8, side=16, max_objects=1, random_state=1)
+X_new, _ = make_world(8, side=16, max_objects=2, random_state=1)
 BlobsDisplay.from_estimator(gan, X_new, refine=200)
 plt.show()
 
 # %%
 # Edits
 # -----
-# In each image the blob that is seen most is moved to the middle of the image, removed,
-# made larger, or given the style of the next image's. Functions of ``sklgan.blobs``
-# change nothing in place.
+# The blob that is seen most is moved to the left by five pixels; removed; made larger;
+# and given the looks of the same blob in the image before. Functions of
+# ``sklgan.blobs`` change nothing in place.
 
 B = gan.find(X_new, refine=200)
-shares = gan.opacity_maps(B)[:, 1:].mean(axis=(0, 2, 3))
-blob = int(shares.argmax())
-to_the_middle = 0.5 - B["x"][:, blob], 0.5 - B["y"][:, blob]
+shares = gan.opacity_maps(B)[:, 1:].mean(axis=(2, 3))
+blob = int(shares.mean(axis=0).argmax())
+to_the_left = -np.minimum(5 / 16, B["x"][:, blob]), 0.0
 rows = {
     "image": X_new,
     "painted": gan.render(B),
-    "moved": gan.render(edit(B, blob, move=to_the_middle)),
+    "moved": gan.render(edit(B, blob, move=to_the_left)),
     "removed": gan.render(edit(B, blob, remove=True)),
     "larger": gan.render(edit(B, blob, scale=1.5)),
     "restyled": gan.render(
@@ -81,9 +81,10 @@ plt.show()
 # %%
 # A blob on its way
 # -----------------
-# The same blob of one image, from left to right.
+# The same blob of the image in which it is seen most, from left to right.
 
-one = B[:1]
+k = int(shares[:, blob].argmax())
+one = B[k : k + 1]
 way = np.linspace(0.15, 0.85, 9)
 frames = [
     gan.render(edit(one, blob, move=(x - one["x"][0, blob], 0.0)))[0] for x in way

@@ -14,10 +14,7 @@ from sklearn.utils.validation import (
 )
 
 from sklgan._base import BaseGAN
-from sklgan._inversion import (
-    encoder_builder,
-    train_encoder,
-)
+from sklgan._inversion import check_perceptual, encoder_builder, train_encoder
 from sklgan._namespaces import like
 from sklgan._painting import BlobsMixin
 from sklgan._tensors import resolve_device, to_torch, torch_seed
@@ -99,7 +96,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
     batch_size : int, default=32
         At most so many images a step.
 
-    max_epochs : int, default=20
+    max_epochs : int, default=12
         Passes over X.
 
     augment : str, list of str or callable, default=None
@@ -231,7 +228,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         ema_decay=0.999,
         learning_rate=2e-3,
         batch_size=32,
-        max_epochs=20,
+        max_epochs=12,
         augment=None,
         precision="auto",
         device="auto",
@@ -295,6 +292,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         """
         with self._fitting():
             rows = self._prepare_fit(X, batch_norm=False)
+            check_perceptual(self.perceptual, self.image_shape_)
             if not hasattr(self, "generator_"):
                 vars(self).pop("encoder_", None)
             self.blob_dtype_ = blob_dtype(

@@ -129,13 +129,7 @@ def choose_perceptual(name, discriminator, device):
         return name
     if name == "discriminator":
         return partial(feature_distance, discriminator)
-    try:
-        import lpips
-    except ImportError as error:
-        raise ImportError(
-            "perceptual='lpips' needs the package lpips and its weights: pip install "
-            "lpips; or use perceptual='discriminator'."
-        ) from error
+    lpips = _import_lpips()
     network = lpips.LPIPS(net="vgg", verbose=False).to(device).requires_grad_(False)
 
     def distance(images, others):
@@ -146,6 +140,38 @@ def choose_perceptual(name, discriminator, device):
         return network(*(x[:, :3] for x in pair)).flatten()
 
     return distance
+
+
+def check_perceptual(name, image_shape):
+    """Raise an error, before any training, if the distance cannot be had.
+
+    Parameters
+    ----------
+    name : {"discriminator", "lpips"} or callable
+        The parameter ``perceptual``.
+    image_shape : tuple of int or None
+        The fitted ``image_shape_``.
+    """
+    if callable(name) or name == "discriminator":
+        return
+    if image_shape is None:
+        raise ValueError(
+            "perceptual='lpips' is for images, but X is flat; set image_shape=(h, w, "
+            "c) if its rows are flattened images, else perceptual='discriminator'."
+        )
+    _import_lpips()
+
+
+def _import_lpips():
+    """Return the package, or say how to do without."""
+    try:
+        import lpips
+    except ImportError as error:
+        raise ImportError(
+            "perceptual='lpips' needs the package lpips and its weights: pip install "
+            "lpips; or use perceptual='discriminator'."
+        ) from error
+    return lpips
 
 
 def encoder_builder(architecture):
