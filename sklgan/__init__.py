@@ -1,12 +1,14 @@
 """GAN training as scikit-learn estimators.
 
 Estimators, displays and callbacks are imported from here, functions from the public
-modules ``augment``, ``datasets``, ``inspection``, ``losses``, ``metrics``,
+modules ``augment``, ``blobs``, ``datasets``, ``inspection``, ``losses``, ``metrics``,
 ``model_selection`` and ``networks``.
 """
 
 from importlib.metadata import version
 
+from sklgan._blobgan import BlobGAN
+from sklgan._blobs_display import BlobsDisplay
 from sklgan._checkpoint import CheckpointError
 from sklgan._clustering import CategoricalGANClusterer
 from sklgan._dcgan import DCGANFeatureExtractor
@@ -26,6 +28,8 @@ from sklgan._training import (
 __version__ = version("sklgan")
 
 __all__ = [
+    "BlobGAN",
+    "BlobsDisplay",
     "CategoricalGANClusterer",
     "CheckpointError",
     "DCGANFeatureExtractor",

@@ -24,8 +24,8 @@ def choose_architecture(gan, n_outputs, batch_norm):
     flat = gan.image_shape_ is None
     network = gan.network
     if network == "auto":
-        network = "mlp" if flat else gan._image_network
-    if flat and isinstance(network, str) and network != "mlp":
+        network = gan._flat_network if flat else gan._image_network
+    if flat and isinstance(network, str) and network not in ("mlp", "blobs"):
         raise ValueError(
             f"network={network!r} needs images, but X is flat, of shape "
             f"(n_samples, {gan.n_features_in_}); set image_shape=(h, w) or "
@@ -37,7 +37,7 @@ def choose_architecture(gan, n_outputs, batch_norm):
     if not flat:
         height, width, channels = gan.image_shape_
         shape = (channels, height, width)
-    return {
+    architecture = {
         "network": network,
         "latent_dim": gan.latent_dim,
         "shape": shape,
@@ -45,6 +45,8 @@ def choose_architecture(gan, n_outputs, batch_norm):
         "n_filters": gan.n_filters,
         "batch_norm": batch_norm,
     }
+    options = {name: getattr(gan, name) for name in gan._generator_parameters}
+    return {**architecture, "generator_options": options} if options else architecture
 
 
 def choose_augmentation(gan, name):

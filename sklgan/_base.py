@@ -55,10 +55,13 @@ from sklgan.networks._build import NETWORKS, network_builders
 class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
     """Base of all GAN estimators; see :class:`sklgan.DCGANFeatureExtractor`."""
 
-    # What "auto" means: the network for images, and the augmentations of images and of
-    # flat rows by the parameter that names them.
+    # What "auto" means: the networks for images and for flat X, and the augmentations
+    # of both by the parameter that names them.
     _image_network = "dcgan"
+    _flat_network = "mlp"
     _auto_augment: dict = {}
+    # The parameters that a generator takes beside those of all.
+    _generator_parameters: tuple = ()
 
     _parameter_constraints: dict = {
         "latent_dim": [Interval(Integral, 1, None, closed="left")],

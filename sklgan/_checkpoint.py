@@ -258,6 +258,7 @@ _FREE = {
     "checkpoint",
     "checkpoint_interval",
     "device",
+    "encoder_epochs",
     "max_epochs",
     "n_init",
     "random_state",

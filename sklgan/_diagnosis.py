@@ -218,7 +218,8 @@ def _sample_figures(gan, rows, samples, Z):
     fake = transform(samples, to_batch)
     with torch_seed(0):
         untrained = build_generator().to(device)  # normalises over the batch
-    drawn = run_generator(untrained, Z.astype(np.float32), pad=False)
+        # What a generator in training may draw, too.
+        drawn = run_generator(untrained, Z.astype(np.float32), pad=False)
     first = transform(drawn)
     distances = [kernel_distance(real, F, n_subsets=1)[0] for F in (fake, first)]
     spreads = [max(pdist(F).mean(), 1e-12) for F in (fake, real, first)]

@@ -193,6 +193,46 @@ def discriminator_loss(
     return value
 
 
+def d_lazy_r1(
+    discriminator: nn.Module,
+    real: Tensor,
+    fake: Tensor,
+    y: Tensor | None = None,
+    *,
+    step: Tensor,
+    penalty_weight: float,
+    interval: int,
+) -> Tensor:
+    """Return the non-saturating loss, at times with R1: gamma / 2 E[||dD(x)/dx||^2].
+
+    Each ``interval``-th step has the penalty, with ``interval`` times its weight.
+    Source: Karras et al. 2020, section 3.1 (arXiv:1912.04958).
+
+    Parameters
+    ----------
+    discriminator, real, fake, y
+        As for :func:`discriminator_loss`.
+    step : Tensor
+        Number of steps taken, int64 of shape () on the CPU; counted here, in place.
+    penalty_weight : float
+        Gamma.
+    interval : int
+        Steps from one penalty to the next.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
+    """
+    # On the CPU, where nothing has to wait for the device.
+    is_due = int(step) % interval == 0
+    step += 1
+    weight = interval * penalty_weight if is_due else 0.0
+    return discriminator_loss(
+        discriminator, real, fake, loss="nonsaturating", penalty_weight=weight
+    )
+
+
 def generator_loss(
     discriminator: nn.Module, real: Tensor, fake: Tensor, *, loss: str
 ) -> Tensor:

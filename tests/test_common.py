@@ -30,6 +30,7 @@ from sklearn.utils.estimator_checks import (
 )
 
 from sklgan import (
+    BlobGAN,
     CategoricalGANClusterer,
     DCGANFeatureExtractor,
     NearDuplicateDetector,
@@ -39,6 +40,7 @@ from sklgan import (
 
 # With their default parameters.
 ESTIMATORS = [
+    BlobGAN(),
     CategoricalGANClusterer(),
     DCGANFeatureExtractor(),
     NearDuplicateDetector(),
@@ -65,6 +67,9 @@ GANS = {
     ),
     "semi-supervised": SemiSupervisedGANClassifier(device="cpu", **CHEAP),
     "clusterer": CategoricalGANClusterer(2, device="cpu", **CHEAP),
+    "blobs": BlobGAN(
+        2, feature_dim=3, style_dim=2, latent_dim=8, device="cpu", **CHEAP
+    ),
 }
 WITHOUT_TRANSFORM = ("semi-supervised", "clusterer")
 

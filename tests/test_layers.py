@@ -11,6 +11,7 @@ PACKAGE = ROOT / "sklgan"
 PARTS = {
     "_architecture",
     "_autoencoder",
+    "_blob_arrays",
     "_caching",
     "_checkpoint",
     "_class_losses",
@@ -20,6 +21,7 @@ PARTS = {
     "_grid",
     "_hamming",
     "_inference",
+    "_inversion",
     "_labels",
     "_leakage",
     "_namespaces",
@@ -35,6 +37,7 @@ PARTS = {
     "_tensors",
     "_training",
     "augment",
+    "blobs",
     "losses",
     "metrics",
     "model_selection",
@@ -48,7 +51,7 @@ ESTIMATORS = {
     "_linear",
     "_semi_supervised",
 }
-TOOLS = {"_display", "inspection"}
+TOOLS = {"_blobs_display", "_display", "inspection"}
 EVERYTHING = {
     *PARTS,
     "_images",
@@ -56,6 +59,7 @@ EVERYTHING = {
     "_engine",
     "_onnx",
     "_exchange",
+    "_painting",
     "datasets",
     "_base",
     *ESTIMATORS,
@@ -67,12 +71,21 @@ MAY_IMPORT = {
     **dict.fromkeys(PARTS, set()),
     "_architecture": {"augment", "networks"},
     "_autoencoder": {"_placement", "_tensors"},
+    "_blob_arrays": {"_inference", "_tensors", "blobs", "networks"},
     "_checkpoint": {"_placement"},
     "_class_losses": {"_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
     "_features": {"_inference", "_tensors"},
     "_foreign": {"_decoding", "_state_files", "networks"},
     "_inference": {"_placement", "_tensors"},
+    "_inversion": {
+        "_checkpoint",
+        "_placement",
+        "_streams",
+        "_tensors",
+        "_training",
+        "networks",
+    },
     "_labels": {"_namespaces"},
     "_placement": {
         "_decoding",
@@ -97,10 +110,13 @@ MAY_IMPORT = {
     "metrics": {"_features", "_images", "_placement", "_tensors", "networks"},
     "model_selection": {"_labels", "_namespaces"},
     "datasets": {"_decoding", "_images", "_labels", "_sequences"},
-    **dict.fromkeys(["_diagnosis", "_engine", "_onnx"], {*PARTS, "_images"}),
+    **dict.fromkeys(
+        ["_diagnosis", "_engine", "_onnx", "_painting"], {*PARTS, "_images"}
+    ),
     "_exchange": {*PARTS, "_images", "_onnx"},
     "_base": {*PARTS, "_images", "_diagnosis", "_engine"},
-    **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_exchange", "_base"}),
+    **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_exchange", "_painting", "_base"}),
+    "_blobs_display": {*PARTS, "_images", "_display"},
     "_display": {*PARTS, "_images"},
     "inspection": {*PARTS, "_images", "_display"},
     "__init__": EVERYTHING,
@@ -110,7 +126,7 @@ MAY_IMPORT = {
 RESERVED = {
     "skorch": {"_training"},
     "PIL": {"_decoding", "_display", "_grid", "_images"},
-    "matplotlib": {"_display", "inspection"},
+    "matplotlib": {"_blobs_display", "_display", "inspection"},
 }
 
 MAX_FILE_LINES = 450
@@ -213,6 +229,7 @@ def test_optional_packages_are_imported_where_used(path):
     optional = {"matplotlib", "pyarrow", "safetensors", "skops", "dask", "distributed"}
     optional |= {"rich", "tensorboard", "onnx", "onnxscript"}
     optional |= {"rich", "tensorboard", "torch_fidelity"}
+    optional |= {"rich", "tensorboard", "lpips"}
     tree = _parse(path)
     inside = {
         id(node)

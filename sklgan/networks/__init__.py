@@ -7,6 +7,7 @@ with one activation a layer, (n, c, h, w) or (n, units), and ``logits`` is
 (n, n_outputs). For flat X the shapes are ``(d,)`` and images are rows (n, d).
 """
 
+from sklgan.networks._blobs import BlobGenerator
 from sklgan.networks._build import NETWORKS
 from sklgan.networks._cnn import CNNDiscriminator
 from sklgan.networks._dcgan import (
@@ -17,9 +18,13 @@ from sklgan.networks._dcgan import (
 )
 from sklgan.networks._init import initialize_weights
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
+from sklgan.networks._residual import BlobDiscriminator, BlobEncoder
 
 __all__ = [
     "NETWORKS",
+    "BlobDiscriminator",
+    "BlobEncoder",
+    "BlobGenerator",
     "CNNDiscriminator",
     "DCGANDiscriminator",
     "DCGANGenerator",

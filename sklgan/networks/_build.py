@@ -4,6 +4,7 @@ from functools import partial
 
 import torch
 
+from sklgan.networks._blobs import BlobGenerator
 from sklgan.networks._cnn import CNNDiscriminator
 from sklgan.networks._dcgan import (
     DCGANDiscriminator,
@@ -12,6 +13,7 @@ from sklgan.networks._dcgan import (
     DeepDCGANGenerator,
 )
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
+from sklgan.networks._residual import BlobDiscriminator
 
 NETWORKS = {
     "mlp": (MLPGenerator, MLPDiscriminator),
@@ -19,6 +21,9 @@ NETWORKS = {
     "cnn": (DCGANGenerator, CNNDiscriminator),
     "dcgan-deep": (DeepDCGANGenerator, DeepDCGANDiscriminator),
 }
+
+# Of BlobGAN alone, which asks more of a generator than the contract.
+_BLOBS = {"blobs": (BlobGenerator, BlobDiscriminator)}
 
 
 def _builds_module(builder):
@@ -39,7 +44,14 @@ def check_pair(network):
 
 
 def network_builders(
-    network, *, latent_dim, shape, n_outputs=1, n_filters=64, batch_norm=True
+    network,
+    *,
+    latent_dim,
+    shape,
+    n_outputs=1,
+    n_filters=64,
+    batch_norm=True,
+    generator_options=None,
 ):
     """Return two callables that build a new generator and a new discriminator.
 
@@ -58,6 +70,8 @@ def network_builders(
         Width of the narrowest layer.
     batch_norm : bool, default=True
         Whether the discriminator may normalise over the batch.
+    generator_options : dict, default=None
+        Other keywords of the generator, of a user's class as well.
 
     Returns
     -------
@@ -67,11 +81,11 @@ def network_builders(
     if not isinstance(network, str):
         generator, discriminator = network
         return (
-            partial(generator, latent_dim, shape),
+            partial(generator, latent_dim, shape, **(generator_options or {})),
             partial(discriminator, shape, n_outputs),
         )
-    generator, discriminator = NETWORKS[network]
+    generator, discriminator = {**NETWORKS, **_BLOBS}[network]
     return (
-        partial(generator, latent_dim, shape, n_filters),
+        partial(generator, latent_dim, shape, n_filters, **(generator_options or {})),
         partial(discriminator, shape, n_outputs, n_filters, batch_norm),
     )

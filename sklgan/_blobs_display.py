@@ -1,0 +1,196 @@
+"""BlobsDisplay: images, the ellipses of their blobs, and what is seen of each blob."""
+
+import numpy as np
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+
+from sklgan._blob_arrays import half_axes
+from sklgan._display import _axes
+from sklgan._grid import image_grid
+from sklgan.blobs import check_blobs
+
+
+class BlobsDisplay:
+    """Draw the blobs of images: ellipses over them, and opacity in colours below.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_samples, h, w) or (n_samples, h, w, c)
+        Grey, RGB or RGBA images, one a column.
+    blobs : ndarray of shape (n_samples,), structured
+        Their blobs; see :mod:`sklgan.blobs`.
+    opacity_maps : ndarray of shape (n_samples, n_blobs + 1, h, w)
+        What is seen of background and blobs, as ``BlobGAN.opacity_maps`` returns it.
+    painted : ndarray of the shape of images, default=None
+        What the model paints of the blobs, for a row between the two.
+    data_range : pair of float, default=(0, 255)
+        Values that mean black and white.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Where it was drawn.
+    figure_ : matplotlib Figure
+        Its figure.
+    im_ : matplotlib AxesImage
+        The images.
+    ellipses_ : list of matplotlib Ellipse
+        Of all blobs that can be seen, on which they are half as opaque as in the
+        centre; the fainter a blob, the fainter its line.
+
+    See Also
+    --------
+    BlobGAN : Finds and paints blobs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklgan import BlobsDisplay
+    >>> from sklgan.blobs import blob_dtype
+    >>> B = np.zeros(5, dtype=blob_dtype(3, 4, 4))
+    >>> B["aspect"] = 1.0
+    >>> images, maps = np.zeros((5, 8, 8), dtype=np.uint8), np.zeros((5, 4, 8, 8))
+    >>> BlobsDisplay(images, B, maps).grid(np.eye(3)).shape
+    (17, 44, 3)
+    """
+
+    def __init__(
+        self, images, blobs, opacity_maps, *, painted=None, data_range=(0, 255)
+    ):
+        self.images = images
+        self.blobs = blobs
+        self.opacity_maps = opacity_maps
+        self.painted = painted
+        self.data_range = data_range
+
+    @classmethod
+    def from_estimator(
+        cls, estimator, X=None, *, n_samples=8, refine=0, random_state=None, ax=None
+    ):
+        """Draw the blobs that an estimator finds in images, or samples with theirs.
+
+        Parameters
+        ----------
+        estimator : BlobGAN
+            Fitted on images.
+        X : array-like, default=None
+            Images as in ``fit``; what is painted of their blobs stands below them.
+            None draws samples.
+        n_samples : int, default=8
+            Number of samples.
+        refine : int, default=0
+            As in ``estimator.find``.
+        random_state : int, RandomState instance or None, default=None
+            Decides the samples, as in ``estimator.sample``.
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        display : BlobsDisplay
+            The blobs, drawn.
+        """
+        check_is_fitted(estimator)
+        shape = estimator.image_shape_
+        if shape is None:
+            raise ValueError(
+                f"{type(estimator).__name__} was fitted on flat X, which has no "
+                "pictures; set image_shape=(h, w) or (h, w, c) if its rows are "
+                "flattened images."
+            )
+        if X is None:
+            images, B = estimator.sample(n_samples, random_state, return_blobs=True)
+            painted = None
+        else:
+            images, B = np.asarray(X), estimator.find(X, refine)
+            painted = estimator.inverse_transform(B).reshape(-1, *shape)
+        display = cls(
+            images.reshape(-1, *shape),
+            B,
+            estimator.opacity_maps(B),
+            painted=painted,
+            data_range=estimator.data_range_,
+        )
+        return display.plot(ax=ax)
+
+    def grid(self, colors):
+        """Return all rows as one image, a pixel of white between them.
+
+        Parameters
+        ----------
+        colors : array-like of shape (n_blobs, 3)
+            Red, green and blue of each blob, in [0, 1].
+
+        Returns
+        -------
+        grid : ndarray of shape (height, width, 3), float
+            Values in [0, 1].
+        """
+        maps = np.asarray(self.opacity_maps)[:, 1:]
+        drawn = np.einsum("nkhw,kc->nhwc", maps, np.asarray(colors, dtype=float))
+        rows = [self.images] if self.painted is None else [self.images, self.painted]
+        rows = [self._scaled(images) for images in rows]
+        return image_grid(np.concatenate([*rows, drawn]), (0, 1), len(drawn))
+
+    def _scaled(self, images):
+        """Return images as RGB in [0, 1]."""
+        images = np.asarray(images, dtype=float)
+        images = images[..., None] if images.ndim == 3 else images
+        if images.ndim != 4 or images.shape[3] not in (1, 3, 4):
+            raise ValueError(
+                f"images of shape {images.shape} cannot be drawn; they should be "
+                "(n_samples, h, w), or (n_samples, h, w, c) with 1, 3 or 4 channels."
+            )
+        check_array(images, allow_nd=True, input_name="images")
+        low, high = self.data_range
+        images = np.clip((images - low) / (high - low), 0, 1)
+        return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images[..., :3]
+
+    def plot(self, *, ax=None):
+        """Draw images, ellipses and opacities.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; by default a new figure.
+
+        Returns
+        -------
+        display : BlobsDisplay
+            Itself, with ``ax_``, ``figure_``, ``im_`` and ``ellipses_``.
+        """
+        check_blobs(self.blobs)
+        n_images, n_blobs = self.blobs["x"].shape
+        self.ax_ = _axes(ax, "BlobsDisplay.plot", figsize=(1.3 * n_images + 0.5, 4))
+        from matplotlib import colormaps
+        from matplotlib.patches import Ellipse
+
+        palette = np.array(colormaps["tab20" if n_blobs > 10 else "tab10"].colors)
+        colors = palette[np.arange(n_blobs) % len(palette)]
+        self.figure_ = self.ax_.figure
+        self.im_ = self.ax_.imshow(self.grid(colors))
+        self.ax_.set_axis_off()
+        height, width = np.shape(self.opacity_maps)[2:]
+        axes, opacity = half_axes(self.blobs)
+        axes = 2 * axes * max(height, width)
+        self.ellipses_ = []
+        for image, blob in np.ndindex(n_images, n_blobs):
+            if opacity[image, blob] < 0.1:
+                continue
+            B = self.blobs[image]
+            # Pixels have their centres at whole numbers.
+            place = (
+                B["x"][blob] * width - 0.5 + image * (width + 1),
+                B["y"][blob] * height - 0.5,
+            )
+            ellipse = Ellipse(
+                place,
+                *axes[image, blob],
+                angle=np.degrees(B["angle"][blob]),
+                fill=False,
+                color=colors[blob],
+                alpha=float(opacity[image, blob]),
+                linewidth=1.5,
+            )
+            self.ellipses_.append(self.ax_.add_patch(ellipse))
+        return self
