@@ -176,6 +176,26 @@ def test_some_copies_are_found_and_named(images):
     assert figures.closeness > 0.5
 
 
+def test_all_is_all(images):
+    """Chance, which only what is no copy can have, does not lower a share of 1."""
+    X, held_out = images[:400], images[500:]
+    report = memorization_report(_remembering(X, 400, 1.0), X, held_out)
+    assert report.spaces["pixels"].is_copy.all()
+    assert report.spaces["pixels"].copied == report.spaces["pixels"].interval[1] == 1
+
+
+def test_interval_has_the_doubt_of_few_held_out_images(images):
+    """How often chance makes a copy is not known from thirty images."""
+    X, gan = images[:500], _remembering(images, 500, 0.3)
+    widths = []
+    for n_held_out in (30, 500):
+        held_out = images[500 : 500 + n_held_out]
+        report = memorization_report(gan, X, held_out, n_samples=300, space="pixels")
+        low, high = report.spaces["pixels"].interval
+        widths.append(high - low)
+    assert widths[0] > 1.1 * widths[1]
+
+
 def test_few_images_copied_again_and_again_are_caught(images):
     """A generator that has collapsed onto a training image has memorised it."""
     X, held_out = images[:500], images[500:]
