@@ -322,11 +322,32 @@ def test_held_out_images_that_are_equal_count_once(images, untrained):
         memorization_report(untrained, images[:100], held_out)
 
 
+def test_pixels_need_no_discriminator(images, tmp_path):
+    """The file of a generator alone is enough to look for copies."""
+    X = np.repeat(np.repeat(images[:200], 2, axis=1), 2, axis=2)
+    netG = nn.Sequential(nn.ConvTranspose2d(5, 4, 8), nn.ConvTranspose2d(4, 1, 4, 2, 1))
+    torch.save(netG.state_dict(), tmp_path / "netG.pth")
+    gan = DCGANFeatureExtractor.from_checkpoint(
+        tmp_path / "netG.pth", data_range=(0, 16), random_state=0
+    )
+    assert not memorization_report(gan, X[:150], X[150:], space="pixels")
+    with pytest.raises(ValueError, match="There is no discriminator"):
+        memorization_report(gan, X[:150], X[150:])
+
+
 def test_one_space_can_be_asked_for(images, untrained):
     report = memorization_report(
         untrained, images[:50], images[50:100], n_samples=20, space="features"
     )
     assert list(report.spaces) == ["features"]
+
+
+@pytest.mark.parametrize("n_worst", [0, -1, 2.0])
+def test_display_needs_something_to_draw(images, untrained, n_worst):
+    with pytest.raises(ValueError, match="n_worst should be an int of at least 1"):
+        MemorizationDisplay.from_estimator(
+            untrained, images[:50], images[50:100], n_worst=n_worst
+        )
 
 
 def test_display_shows_copies_beside_what_they_copy(images):
