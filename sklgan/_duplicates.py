@@ -69,7 +69,9 @@ class NearDuplicateDetector(
     balance : bool, default=True
         Whether the threshold of each unit is its median over the images of the
         training instead of 0. Bits that are 1 for nearly all images tell nothing; on
-        images that have much in common, such as digits, that would be most.
+        images that have much in common, such as digits, that would be most. Set it to
+        False where about half of the rows or more are copies of one image: the medians
+        would lie among these, and tell them apart.
 
     noise : float, default=0.5
         Standard deviation of the noise that the autoencoder learns to take off. Images

@@ -197,9 +197,25 @@ def _sort_modules(modules, refuse):
                 "normalisation with running statistics"
             )
         for key, tensor in module.items():
+            name = ".".join((*way, key))
+            if not _is_plain(tensor):
+                raise refuse(
+                    f"has {name} with layout {tensor.layout}, {tensor.dtype}, on "
+                    f"{tensor.device}, of shape {tuple(tensor.shape)}, instead of some "
+                    "real numbers"
+                )
             if not tensor.isfinite().all():
-                raise refuse(f"has NaN or infinity in {'.'.join((*way, key))}")
+                raise refuse(f"has NaN or infinity in {name}")
     return convs, norms
+
+
+def _is_plain(tensor):
+    """Tell whether a tensor holds real numbers, one at least, each by itself."""
+    return (
+        tensor.layout == torch.strided
+        and tensor.numel() > 0
+        and not (tensor.is_complex() or tensor.is_quantized or tensor.is_meta)
+    )
 
 
 def _assign_norms(modules, norms, outputs, refuse):

@@ -5,11 +5,14 @@ import os
 import re
 import warnings
 from pathlib import Path
-from pickle import UnpicklingError
+from pickle import FRAME, UnpicklingError
 
 import torch
 
 _SAFETENSORS = ".safetensors"
+
+# With this operation pickles of the protocols 4 and 5 begin.
+_FRAME = FRAME[0]
 
 
 def read_tensors(path):
@@ -37,7 +40,10 @@ def read_tensors(path):
     # At once: from now on all errors are those of what is in it.
     data = path.read_bytes()
     read = _read_safetensors if path.suffix.lower() == _SAFETENSORS else _read_pth
-    return dict(_tensors(read(data, path), ()))
+    try:
+        return dict(_tensors(read(data, path), ()))
+    except RecursionError as error:  # a list that holds itself
+        raise _damaged(path) from error
 
 
 def _read_pth(data, path):
@@ -50,10 +56,13 @@ def _read_pth(data, path):
         raise
     except UnpicklingError as error:
         code = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if code is None:
+        needed = code and code[1]
+        if f"Unsupported operand {_FRAME}" in str(error):
+            needed = "a pickle protocol above 2, torch.save's own,"
+        if not needed:
             raise _damaged(path) from error
         raise ValueError(
-            f"{path} needs {code[1]} to be unpickled, which may run any code, and is "
+            f"{path} needs {needed} to be unpickled, which may run any code, and is "
             "not read. Where you trust the file, save its weights alone, for example "
             "torch.save({'generator': netG.state_dict(), 'discriminator': "
             "netD.state_dict()}, path)."

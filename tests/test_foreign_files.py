@@ -154,6 +154,43 @@ def test_whole_modules_are_refused_with_the_remedy(nets, path):
         from_checkpoint(path)
 
 
+@pytest.mark.parametrize("protocol", [4, 5])
+def test_pickles_of_others_are_not_called_damaged(nets, path, protocol):
+    """Another copy would be no better; to save the weights with torch.save is."""
+    arrays = {name: value.numpy() for name, value in nets[0].state_dict().items()}
+    path.write_bytes(pickle.dumps(arrays, protocol=protocol))
+    with pytest.raises(ValueError, match=r"needs a pickle protocol.*state_dict\(\)"):
+        from_checkpoint(path)
+
+
+def test_list_within_itself(path):
+    """It has no end, but an error."""
+    endless = []
+    endless.append(endless)
+    torch.save({"netG": endless}, path)
+    with pytest.raises(ValueError, match=r"model\.pth is damaged"):
+        from_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda value: value.to_sparse(), "torch.sparse"),
+        (lambda value: value.to("meta"), "on meta"),
+        (lambda value: value.to(torch.complex64), "complex64"),
+        (lambda value: value[..., :0], r"of shape \(10, .*, 0\)"),
+    ],
+    ids=["sparse", "meta", "complex", "empty"],
+)
+def test_weights_that_are_no_plain_numbers(nets, path, change, message):
+    """They are named, and nothing fails further on."""
+    state = nets[0].state_dict()
+    name = next(iter(state))
+    torch.save({**state, name: change(state[name])}, path)
+    with pytest.raises(ValueError, match=rf"has {name} with .*{message}"):
+        from_checkpoint(path)
+
+
 @pytest.mark.parametrize("ending", ["pth", "safetensors"])
 @pytest.mark.parametrize("share", [0, 0.01, 0.5, 0.999])
 def test_cut_off_files(nets, tmp_path, ending, share):

@@ -176,6 +176,42 @@ def test_some_copies_are_found_and_named(images):
     assert figures.closeness > 0.5
 
 
+def test_images_that_are_repeated_are_copied_all_the_same(images):
+    """A copy of an image that X has twenty times is not less a copy."""
+    X, held_out = images[:50], images[500:800]
+    gan = _remembering(X, 50, 0.5)
+    once = memorization_report(gan, X, held_out, n_samples=100)
+    repeated = np.repeat(X, 20, axis=0)
+    report = memorization_report(gan, repeated, held_out, n_samples=100)
+    assert once
+    assert str(report) == str(once)
+    for name, figures in report.spaces.items():
+        expected = once.spaces[name].indices
+        np.testing.assert_array_equal(repeated[figures.indices], X[expected])
+    twice = np.repeat(held_out, 2, axis=0)
+    assert str(memorization_report(gan, X, twice, n_samples=100)) == str(once)
+
+
+def test_all_is_all(images):
+    """Chance, which only what is no copy can have, does not lower a share of 1."""
+    X, held_out = images[:400], images[500:]
+    report = memorization_report(_remembering(X, 400, 1.0), X, held_out)
+    assert report.spaces["pixels"].is_copy.all()
+    assert report.spaces["pixels"].copied == report.spaces["pixels"].interval[1] == 1
+
+
+def test_interval_has_the_doubt_of_few_held_out_images(images):
+    """How often chance makes a copy is not known from thirty images."""
+    X, gan = images[:500], _remembering(images, 500, 0.3)
+    widths = []
+    for n_held_out in (30, 500):
+        held_out = images[500 : 500 + n_held_out]
+        report = memorization_report(gan, X, held_out, n_samples=300, space="pixels")
+        low, high = report.spaces["pixels"].interval
+        widths.append(high - low)
+    assert widths[0] > 1.1 * widths[1]
+
+
 def test_few_images_copied_again_and_again_are_caught(images):
     """A generator that has collapsed onto a training image has memorised it."""
     X, held_out = images[:500], images[500:]
@@ -251,7 +287,7 @@ def test_held_out_images_of_the_training_set_are_left_out(images, untrained):
 
 def test_all_of_the_held_out_images_are_training_images(images, untrained):
     with pytest.raises(
-        ValueError, match="X_held_out has 0 images that are not in X_tr"
+        ValueError, match="X_held_out has 0 images that differ from each other and"
     ):
         memorization_report(untrained, images[:100], images[:100])
 
@@ -262,6 +298,7 @@ def test_all_of_the_held_out_images_are_training_images(images, untrained):
         (9, 50, {}, "X_train has 9 images, but at least 10"),
         (50, 19, {}, "X_held_out has 19 images, but at least 20"),
         (50, 50, {"n_samples": 19}, "n_samples should be an int of at least 20"),
+        (50, 50, {"n_neighbors": True}, "n_neighbors should be an int .* got True"),
         (50, 50, {"n_neighbors": 0}, "n_neighbors should be an int of at least 1"),
         (50, 50, {"space": "latent"}, "one of both, pixels, features"),
         (50, 50, {"threshold": 1.0}, r"threshold should be in \[0, 1\), got 1.0"),
@@ -279,11 +316,38 @@ def test_report_refuses_images_of_other_sizes(images, untrained):
         memorization_report(untrained, images[:50], images[50:100, :6])
 
 
+def test_held_out_images_that_are_equal_count_once(images, untrained):
+    held_out = np.repeat(images[500:510], 5, axis=0)
+    with pytest.raises(ValueError, match="X_held_out has 10 images that differ"):
+        memorization_report(untrained, images[:100], held_out)
+
+
+def test_pixels_need_no_discriminator(images, tmp_path):
+    """The file of a generator alone is enough to look for copies."""
+    X = np.repeat(np.repeat(images[:200], 2, axis=1), 2, axis=2)
+    netG = nn.Sequential(nn.ConvTranspose2d(5, 4, 8), nn.ConvTranspose2d(4, 1, 4, 2, 1))
+    torch.save(netG.state_dict(), tmp_path / "netG.pth")
+    gan = DCGANFeatureExtractor.from_checkpoint(
+        tmp_path / "netG.pth", data_range=(0, 16), random_state=0
+    )
+    assert not memorization_report(gan, X[:150], X[150:], space="pixels")
+    with pytest.raises(ValueError, match="There is no discriminator"):
+        memorization_report(gan, X[:150], X[150:])
+
+
 def test_one_space_can_be_asked_for(images, untrained):
     report = memorization_report(
         untrained, images[:50], images[50:100], n_samples=20, space="features"
     )
     assert list(report.spaces) == ["features"]
+
+
+@pytest.mark.parametrize("n_worst", [0, -1, 2.0])
+def test_display_needs_something_to_draw(images, untrained, n_worst):
+    with pytest.raises(ValueError, match="n_worst should be an int of at least 1"):
+        MemorizationDisplay.from_estimator(
+            untrained, images[:50], images[50:100], n_worst=n_worst
+        )
 
 
 def test_display_shows_copies_beside_what_they_copy(images):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from scipy.stats import fisher_exact
 
 from sklgan._placement import read_rows
@@ -27,8 +28,7 @@ class CopyFigures:
     Parameters
     ----------
     copied : float
-        Fraction of the samples that are copies of training images, less what would be
-        taken for copies by chance.
+        Fraction of the samples that are copies of training images beyond chance.
     interval : tuple of float
         Its 95 % confidence interval.
     p_value : float
@@ -88,10 +88,13 @@ def compare(visit, drawn, train, held_out, chosen, n_neighbors, rng):
         For the bootstrap.
     """
     n_train, n_held_out = len(train), len(held_out)
-    queries = embed(visit, drawn), embed(visit, read_rows(held_out, chosen))
-    kept = max(n_neighbors, _OTHERS + 2)
-    to_train = [nearest(q, train, visit, min(kept, n_train)) for q in queries]
-    to_held_out = [nearest(q, held_out, visit, _OTHERS + 2) for q in queries]
+    queries = torch.cat(
+        [embed(visit, drawn), embed(visit, read_rows(held_out, chosen))]
+    )
+    parts = slice(len(drawn)), slice(len(drawn), None)
+    kept = min(max(n_neighbors, _OTHERS + 2), n_train)
+    to_train = _split(nearest(queries, train, visit, kept), parts)
+    to_held_out = _split(nearest(queries, held_out, visit, _OTHERS + 2), parts)
     to_held_out[1] = _without_self(*to_held_out[1], chosen)
     near, others, found = zip(
         *(_merge(*a, *b, n_train) for a, b in zip(to_train, to_held_out, strict=True)),
@@ -104,18 +107,14 @@ def compare(visit, drawn, train, held_out, chosen, n_neighbors, rng):
     alone = [ratio <= largest for ratio in ratios]
     copies = [a & (f < n_train) for a, f in zip(alone, found, strict=True)]
     by_chance = alone[0] & ~copies[0]
-    weight = n_train / n_held_out
-    if by_chance.mean() * weight >= copies[1].mean():
-        surplus = copies[0] - weight * by_chance
-    else:
-        surplus = copies[0] - copies[1].mean()
-    copied, interval = _copied(copies[0], surplus, found[0], rng)
+    sizes = n_train, n_held_out
+    copied, interval = _copied(copies, by_chance, found[0], sizes, rng)
     nearest_distances = [distances[:, 0] for distances, _ in to_train]
     typical = float(np.median(nearest_distances[1]))
     return CopyFigures(
         copied=copied,
         interval=interval,
-        p_value=_p_value(copies, by_chance, found[0], (n_train, n_held_out)),
+        p_value=_p_value(copies, by_chance, found[0], sizes),
         closeness=float(np.median(nearest_distances[0])) / (typical or 1.0),
         train_share=float((found[0] < n_train).mean()),
         expected_share=n_train / (n_train + n_held_out),
@@ -126,6 +125,11 @@ def compare(visit, drawn, train, held_out, chosen, n_neighbors, rng):
         indices=to_train[0][1][:, :n_neighbors],
         held_out_distances=nearest_distances[1],
     )
+
+
+def _split(neighbors, parts):
+    """Return (distances, indices) of some queries for each part of all queries."""
+    return [tuple(array[part] for array in neighbors) for part in parts]
 
 
 def _without_self(distances, indices, own):
@@ -158,29 +162,46 @@ def _ratio(near, others):
     return np.divide(near, others, out=np.zeros(len(near)), where=others > 0)
 
 
-def _copied(copies, surplus, found, rng):
-    """Return the fraction of copies and its interval, by a bootstrap over images found.
+def _copied(copies, by_chance, found, sizes, rng):
+    """Return the fraction of copies beyond chance, and its interval, by a bootstrap.
 
+    Parameters are those of `_p_value`. Images found and held-out images are drawn.
     Where none or all are copies, a bootstrap knows no doubt; the exact binomial
     interval of that many images found does.
     """
     _, group = np.unique(found, return_inverse=True)
-    n_groups = group.max() + 1
-    surplus = np.bincount(group, surplus)
-    sizes = np.bincount(group)
-    times = rng.multinomial(
-        n_groups, np.full(n_groups, 1 / n_groups), size=_N_RESAMPLES
-    )
+    sums = np.stack([np.bincount(group, part) for part in (copies[0], by_chance)], 1)
+    counts = np.bincount(group)
+    n_groups, n_real = len(counts), len(copies[1])
+    shares = np.full(n_groups, 1 / n_groups)
+    chance, weight = copies[1].mean(), sizes[0] / sizes[1]
+    drawn = np.empty((_N_RESAMPLES, 2))
+    for row in drawn:
+        times = rng.multinomial(n_groups, shares)
+        row[:] = times @ sums / (times @ counts)
+    chances = rng.binomial(n_real, chance, size=_N_RESAMPLES) / n_real
     tail = (1 - _LEVEL) / 2
-    low, high = np.quantile(times @ surplus / (times @ sizes), [tail, 1 - tail])
+    low, high = np.quantile(_beyond_chance(*drawn.T, chances, weight), [tail, 1 - tail])
     doubt = tail ** (1 / n_groups)
-    if copies.all():
+    if copies[0].all():
         low = min(low, doubt)
-    if not copies.any():
+    if not copies[0].any():
         high = max(high, 1 - doubt)
-    ends = np.clip([surplus.sum() / len(copies), low, high], 0, 1)
-    copied, low, high = (float(end) for end in ends)
+    copied = _beyond_chance(copies[0].mean(), by_chance.mean(), chance, weight)
+    copied, low, high = (float(end) for end in np.clip([copied, low, high], 0, 1))
     return copied, (low, high)
+
+
+def _beyond_chance(copies, by_chance, chance, weight):
+    """Return the lower of two estimates of the fraction of true copies.
+
+    Of the samples, ``copies`` are alone with a training image and ``by_chance`` with a
+    held-out one, of which there are ``weight`` times fewer. Of held-out images,
+    ``chance`` are alone with a training image, as would be those samples that are no
+    copies: ``copies = copied + (1 - copied) * chance``.
+    """
+    chance = np.minimum(chance, 1 - 1e-12)
+    return np.minimum(copies - weight * by_chance, (copies - chance) / (1 - chance))
 
 
 def _p_value(copies, by_chance, found, sizes):

@@ -1,7 +1,7 @@
 """Whether a generator draws its training images again."""
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from numbers import Integral, Real
 
@@ -94,21 +94,23 @@ def memorization_report(
 
     Held-out images are the control, in two ways. Nobody can copy them, so that samples
     which are alone with one of them are chance; and as often as held-out images are
-    alone with a training image, that is chance too. The larger is subtracted from the
-    copies. There are two tests, both Fisher's exact test of two fractions: of images
-    with which a sample is alone, among training images and among held-out ones, which
-    is exact whatever the generator draws; and of copies among samples and among
-    held-out images, which has more power where few images are copied or held out. The
-    p-value is twice the lower. Samples with the same nearest image count as one in
-    both, and are drawn together in the bootstrap that gives the interval, since a
-    collapsed generator draws the same accident again and again.
+    alone with a training image, samples that are no copies would be too. ``copied`` is
+    the lower of the two fractions that are left. There are two tests, both Fisher's
+    exact test of two fractions: of images with which a sample is alone, among training
+    images and among held-out ones, which hardly depends on what the generator draws;
+    and of copies among samples and among held-out images, which has more power where
+    few images are copied or held out. The p-value is twice the lower. Samples with the
+    same nearest image count as one in both, and are drawn together in the bootstrap
+    that gives the interval, since a collapsed generator draws the same accident again
+    and again; held-out images are drawn again too.
 
     Parameters
     ----------
     estimator : GAN estimator
         Fitted on ``X_train``.
     X_train : array-like, ImageSequence, or sequence of paths or of PIL images
-        What ``fit`` was given, at least 10 images. A part of it tells less.
+        What ``fit`` was given, at least 10 images. A part of it tells less. Equal
+        images count as one.
     X_held_out : array-like, ImageSequence, or sequence of paths or of PIL images
         Images of the same kind that ``fit`` has not seen, at least 20, better hundreds;
         where they are few beside X_train, chance is known less exactly. Those that
@@ -169,7 +171,8 @@ def memorization_report(
     names = _check_parameters(n_samples, n_neighbors, space, threshold, alpha)
     train, held_out = (checked_rows(estimator, X) for X in (X_train, X_held_out))
     _check_enough("X_train", len(train))
-    held_out = _without_known(held_out, train)
+    first, new = _distinct_rows(train, held_out)
+    train, held_out = _only(train, first), _only(held_out, new)
     rng = check_random_state(
         estimator.random_state if random_state is None else random_state
     )
@@ -180,7 +183,6 @@ def memorization_report(
         drawn = checked_rows(estimator, samples)
     chosen = rng.permutation(len(held_out))[:n_samples]
     seed = rng.randint(2**31)
-    n_neighbors = min(n_neighbors, len(train))
     spaces = {
         name: compare(
             visitor(estimator, name, train),
@@ -188,10 +190,15 @@ def memorization_report(
             train,
             held_out,
             chosen,
-            n_neighbors,
+            min(n_neighbors, len(train)),
             np.random.default_rng(seed),
         )
         for name in names
+    }
+    # The rows of X_train, of which equal ones have stood for one.
+    spaces = {
+        name: replace(figures, indices=first[figures.indices])
+        for name, figures in spaces.items()
     }
     memorized = any(
         figures.interval[0] > threshold and figures.p_value <= alpha
@@ -204,7 +211,8 @@ def _check_parameters(n_samples, n_neighbors, space, threshold, alpha):
     """Return the names of the spaces, or raise a ValueError."""
     for name, value in (("n_samples", n_samples), ("n_neighbors", n_neighbors)):
         fewest = _FEWEST.get(name, 1)
-        if not isinstance(value, Integral) or value < fewest:
+        is_count = isinstance(value, Integral) and not isinstance(value, bool)
+        if not is_count or value < fewest:
             raise ValueError(
                 f"{name} should be an int of at least {fewest}, got {value!r}."
             )
@@ -226,23 +234,34 @@ def _check_enough(name, n_rows, what=""):
         )
 
 
-def _without_known(held_out, train):
-    """Return the held-out rows that equal no row of train, and warn of the others."""
-    known = set(_digests(train))
-    is_new = np.array([digest not in known for digest in _digests(held_out)])
-    n_known = int((~is_new).sum())
-    _check_enough(
-        "X_held_out", len(is_new) - n_known, " that are not in X_train" * (n_known > 0)
-    )
-    if n_known == 0:
-        return held_out
-    warnings.warn(
-        f"{n_known} of {len(is_new)} images of X_held_out are in X_train too, and are "
-        "left out. If that is no accident, hold other images out.",
-        UserWarning,
-        stacklevel=3,
-    )
-    return held_out[np.flatnonzero(is_new)]
+def _distinct_rows(train, held_out):
+    """Return which training rows differ, and which held-out rows from them and others.
+
+    A copy of an image that is there a dozen times would not be alone with any of them.
+    """
+    first, new, n_known = {}, {}, 0
+    for number, digest in enumerate(_digests(train)):
+        first.setdefault(digest, number)
+    for number, digest in enumerate(_digests(held_out)):
+        if digest in first:
+            n_known += 1
+        else:
+            new.setdefault(digest, number)
+    differ = " that differ from each other and from X_train"
+    _check_enough("X_held_out", len(new), differ * (len(new) < len(held_out)))
+    if n_known > 0:
+        warnings.warn(
+            f"{n_known} of {len(held_out)} images of X_held_out are in X_train too, "
+            "and are left out. If that is no accident, hold other images out.",
+            UserWarning,
+            stacklevel=3,
+        )
+    return np.array(list(first.values())), np.array(list(new.values()))
+
+
+def _only(rows, index):
+    """Return some rows; where that is all of them, without a copy."""
+    return rows if len(index) == len(rows) else rows[index]
 
 
 def _digests(rows):

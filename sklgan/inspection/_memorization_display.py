@@ -1,5 +1,7 @@
 """Samples beside the training images that are nearest to them."""
 
+from numbers import Integral
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -82,6 +84,7 @@ class MemorizationDisplay:
             The pictures, drawn.
         """
         _check_has_pictures(estimator)
+        _check_n_worst(n_worst)
         report = memorization_report(estimator, X_train, X_held_out, **options)
         return cls.from_report(report, estimator, X_train, n_worst=n_worst, ax=ax)
 
@@ -110,6 +113,7 @@ class MemorizationDisplay:
             The pictures, drawn.
         """
         _check_has_pictures(estimator)
+        _check_n_worst(n_worst)
         rows = checked_rows(estimator, X_train)
         shape = estimator.image_shape_
         first = next(iter(report.spaces.values()))
@@ -200,3 +204,9 @@ def _check_has_pictures(estimator):
             "print the report instead, or set image_shape=(h, w) or (h, w, c) if its "
             "rows are flattened images."
         )
+
+
+def _check_n_worst(n_worst):
+    """Raise ValueError unless there is something to draw."""
+    if not isinstance(n_worst, Integral) or n_worst < 1:
+        raise ValueError(f"n_worst should be an int of at least 1, got {n_worst!r}.")

@@ -11,7 +11,7 @@ from sklgan._features import _pool, pooled_features
 from sklgan._images import check_images
 from sklgan._inference import run_discriminator
 from sklgan._placement import read_batches, read_rows
-from sklgan._tensors import as_tensor
+from sklgan._tensors import as_tensor, device_or_cpu
 
 SPACES = ("pixels", "features")
 
@@ -103,7 +103,10 @@ def visitor(estimator, space, X):
     ``write(place, points)`` is given a slice and the points of these rows, a tensor
     (b, d) on the device of the networks. Rows of X decide how layers are scaled.
     """
-    device = next(estimator.discriminator_.parameters()).device
+    if space == "features":
+        device = next(estimator.discriminator_.parameters()).device
+    else:  # for which a checkpoint of others need not have a discriminator
+        device = device_or_cpu(estimator.device)
     to_batch = estimator._make_to_batch(device)
 
     def visit_pixels(rows, write):
