@@ -162,7 +162,6 @@ def write_pictures(gan, folder):
     samples.ax_.set_title("Digits that the generator drew")
     samples.figure_.savefig(folder / "digits_samples.png", dpi=100)
     history = TrainingHistoryDisplay.from_estimator(gan)
-    history.figure_.tight_layout()
     history.figure_.savefig(folder / "digits_history.png", dpi=100)
     print(
         f"\nPictures: {folder / 'digits_samples.png'}, {folder / 'digits_history.png'}"
