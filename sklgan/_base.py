@@ -22,7 +22,7 @@ from sklgan._checkpoint import describe_run, open_checkpoint
 from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
 from sklgan._engine import build_net, keep_trained, load_last_fit
 from sklgan._images import check_images, from_batch, to_batch
-from sklgan._inference import run_discriminator, run_generator
+from sklgan._inference import device_of, run_discriminator, run_generator
 from sklgan._namespaces import empty_beside, like, without_namespace
 from sklgan._placement import place_rows, while_read
 from sklgan._streams import draw_seed
@@ -375,7 +375,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
 
     def _discriminate(self, X, write):
         """Call ``write(rows, features, logits)`` for each batch of rows X, float32."""
-        device = next(self.discriminator_.parameters()).device
+        device = device_of(self.discriminator_)
         to_batch = self._make_to_batch(device)
         run_discriminator(self.discriminator_, X, to_batch, write, pad=self._pads)
 

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from scipy.special import expit, logit
 
-from sklgan._inference import for_each_batch
+from sklgan._inference import device_of, for_each_batch
 from sklgan._tensors import as_tensor
 from sklgan.blobs import GEOMETRY, blobs_from_matrix
 from sklgan.networks._splatting import VARIANCE, Blobs, resized
@@ -49,7 +49,7 @@ def render_blobs(generator, B, *, opacity=False):
     opacity : bool, default=False
         Whether to return maps (n_samples, n_blobs + 1, h, w) instead.
     """
-    device = next(generator.parameters()).device
+    device = device_of(generator)
     parts = []
 
     def run(rows, batch_size):

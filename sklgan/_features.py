@@ -40,13 +40,13 @@ def pooled_features(network, rows, to_batch, side=4):
     parts = []
 
     def write(_, features, logits):
-        parts.append([_pool(feature, side).cpu().numpy() for feature in features])
+        parts.append([pooled_rows(feature, side).cpu().numpy() for feature in features])
 
     run_discriminator(network, rows, to_batch, write, pad=False)
     return [np.concatenate(layer) for layer in zip(*parts, strict=True)]
 
 
-def _pool(feature, side):
+def pooled_rows(feature, side):
     """Return an activation (n, c, h, w) or (n, d) as pooled rows, float32."""
     if feature.ndim == 4:
         grid = [min(side, length) for length in feature.shape[2:]]

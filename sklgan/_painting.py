@@ -9,7 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._blob_arrays import as_array, as_matrix, render_blobs
 from sklgan._images import check_images, from_batch
-from sklgan._inference import for_each_batch, run_discriminator
+from sklgan._inference import device_of, for_each_batch, run_discriminator
 from sklgan._inversion import choose_perceptual, refined
 from sklgan._namespaces import empty_beside, is_dispatched, like, to_host
 from sklgan._tensors import as_tensor, torch_seed
@@ -50,7 +50,7 @@ class BlobsMixin:
         if not isinstance(truncation, Real) or not 0 <= truncation <= 1:
             raise ValueError(f"truncation={truncation!r} should be from 0 to 1.")
         network = self.generator_.layout
-        device = next(network.parameters()).device
+        device = device_of(network)
         with torch.inference_mode(), torch_seed(0):
             hidden = network.hidden(as_tensor(Z).to(device))
             if truncation > 0:
@@ -184,7 +184,7 @@ class BlobsMixin:
         if not isinstance(refine, Integral) or refine < 0:
             raise ValueError(f"refine={refine!r} should be an int of at least 0.")
         rows = check_images(self, X, reset=False)
-        device = next(self.encoder_.parameters()).device
+        device = device_of(self.encoder_)
         to_batch = self._make_to_batch(device)
         layout = self.generator_.layout
         numbers = empty_beside(rows, len(rows), self.encoder_.head.bias.shape[0])

@@ -344,7 +344,7 @@ def test_one_space_can_be_asked_for(images, untrained):
 
 @pytest.mark.parametrize("n_worst", [0, -1, 2.0])
 def test_display_needs_something_to_draw(images, untrained, n_worst):
-    with pytest.raises(ValueError, match="n_worst should be an int of at least 1"):
+    with pytest.raises(ValueError, match=r"n_worst=.* should be an int of at least 1"):
         MemorizationDisplay.from_estimator(
             untrained, images[:50], images[50:100], n_worst=n_worst
         )

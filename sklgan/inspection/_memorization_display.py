@@ -1,13 +1,11 @@
 """Samples beside the training images that are nearest to them."""
 
-from numbers import Integral
-
 import numpy as np
-from sklearn.utils.validation import check_is_fitted
 
-from sklgan._display import _axes
+from sklgan._display import check_has_pictures, show_grid
 from sklgan._grid import image_grid
 from sklgan._placement import read_rows
+from sklgan.inspection._checks import check_count
 from sklgan.inspection._memorization import memorization_report
 from sklgan.inspection._neighbors import checked_rows
 
@@ -83,8 +81,8 @@ class MemorizationDisplay:
         display : MemorizationDisplay
             The pictures, drawn.
         """
-        _check_has_pictures(estimator)
-        _check_n_worst(n_worst)
+        check_has_pictures(estimator)
+        check_count("n_worst", n_worst, 1)
         report = memorization_report(estimator, X_train, X_held_out, **options)
         return cls.from_report(report, estimator, X_train, n_worst=n_worst, ax=ax)
 
@@ -112,8 +110,8 @@ class MemorizationDisplay:
         display : MemorizationDisplay
             The pictures, drawn.
         """
-        _check_has_pictures(estimator)
-        _check_n_worst(n_worst)
+        check_has_pictures(estimator)
+        check_count("n_worst", n_worst, 1)
         rows = checked_rows(estimator, X_train)
         shape = estimator.image_shape_
         first = next(iter(report.spaces.values()))
@@ -175,10 +173,8 @@ class MemorizationDisplay:
         grid = self.grid()
         height, width = grid.shape[:2]
         size = 8.0, max(1.5, 8.0 * height / width + 0.4)
-        self.ax_ = _axes(ax, "MemorizationDisplay.plot", figsize=size)
+        self.ax_, self.im_ = show_grid(grid, ax, "MemorizationDisplay.plot", size)
         self.figure_ = self.ax_.figure
-        picture = grid[..., 0] if grid.shape[2] == 1 else grid
-        self.im_ = self.ax_.imshow(picture, cmap="gray", vmin=0, vmax=1)
         widths = np.array([part.shape[1] for part in self._parts()])
         starts = np.cumsum(widths + _GAP) - widths - _GAP
         names = ["sample", *(f"nearest in {name}" for name in self.neighbors)]
@@ -193,20 +189,3 @@ class MemorizationDisplay:
         self.ax_.tick_params(length=0)
         self.ax_.spines[:].set_visible(False)
         return self
-
-
-def _check_has_pictures(estimator):
-    """Raise ValueError where the estimator was fitted on flat rows."""
-    check_is_fitted(estimator)
-    if estimator.image_shape_ is None:
-        raise ValueError(
-            f"{type(estimator).__name__} was fitted on flat X, which has no pictures; "
-            "print the report instead, or set image_shape=(h, w) or (h, w, c) if its "
-            "rows are flattened images."
-        )
-
-
-def _check_n_worst(n_worst):
-    """Raise ValueError unless there is something to draw."""
-    if not isinstance(n_worst, Integral) or n_worst < 1:
-        raise ValueError(f"n_worst should be an int of at least 1, got {n_worst!r}.")

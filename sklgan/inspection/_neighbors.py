@@ -7,9 +7,9 @@ import torch
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
 
-from sklgan._features import _pool, pooled_features
+from sklgan._features import pooled_features, pooled_rows
 from sklgan._images import check_images
-from sklgan._inference import run_discriminator
+from sklgan._inference import device_of, run_discriminator
 from sklgan._placement import read_batches, read_rows
 from sklgan._tensors import as_tensor, device_or_cpu
 
@@ -104,7 +104,7 @@ def visitor(estimator, space, X):
     (b, d) on the device of the networks. Rows of X decide how layers are scaled.
     """
     if space == "features":
-        device = next(estimator.discriminator_.parameters()).device
+        device = device_of(estimator.discriminator_)
     else:  # for which a checkpoint of others need not have a discriminator
         device = device_or_cpu(estimator.device)
     to_batch = estimator._make_to_batch(device)
@@ -122,7 +122,7 @@ def visitor(estimator, space, X):
     def visit_features(rows, write):
         def write_points(place, features, logits):
             layers = [
-                _pool(feature, _SIDE) / (spread or 1.0)
+                pooled_rows(feature, _SIDE) / (spread or 1.0)
                 for feature, spread in zip(features, spreads, strict=True)
             ]
             write(place, torch.cat(layers, dim=1))
