@@ -86,7 +86,7 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
         are the baseline to compare with.
 
     augment : str, list of str or callable, default=None
-        Differentiable augmentations of real and fake images alike, among ``"flip"``,
+        Differentiable augmentations of real and fake images alike, such as ``"flip"``,
         ``"translation"``, ``"color"`` and ``"cutout"``; see :mod:`sklgan.augment`.
         Helps where there are few images.
 

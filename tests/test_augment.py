@@ -57,11 +57,22 @@ def test_images_are_left_alone(name):
     assert_close(images, before, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["flip", "translation", "cutout"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "flip",
+        "translation",
+        "cutout",
+        "resized_crop",
+        "color_jitter",
+        "greyscale",
+        "simclr",
+    ],
+)
 def test_range_of_values_is_kept(name):
-    """What moves pixels invents no values but 0."""
-    changed = AUGMENTATIONS[name](make_images())
-    assert changed.abs().max() <= 1
+    """What moves pixels invents no values but 0, and new colours are clipped."""
+    for images in (make_images(), make_images().sign()):
+        assert AUGMENTATIONS[name](images).abs().max() <= 1 + 1e-6
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -186,7 +186,14 @@ def test_graphs_without_cuda_are_plain_steps():
 
 @needs_cuda
 @pytest.mark.parametrize(
-    "options", [{}, {"n_critic": 2}, {"augment": ("translation", "cutout")}], ids=str
+    "options",
+    [
+        {},
+        {"n_critic": 2},
+        {"augment": ("translation", "cutout")},
+        {"augment": ("simclr",)},
+    ],
+    ids=str,
 )
 def test_graphs_train_as_plain_steps_do(options, cudnn):
     """The same random numbers, the same weights but for rounding, the same losses."""
