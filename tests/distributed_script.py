@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sklgan import (
     CategoricalGANClusterer,
     DCGANFeatureExtractor,
+    DistributedTrainingError,
     KeepBest,
     SampleGrid,
     SemiSupervisedGANClassifier,
@@ -137,6 +138,36 @@ class StopOnRank1(EarlyStopping):
         super().on_epoch_end(net, **kwargs)
 
 
+class FailsOnRank1(networks.DCGANGenerator):
+    """Raises an error on rank 1, in the middle of a step."""
+
+    def forward(self, z):
+        if RANK == 1:
+            raise ValueError("a network's own")
+        return super().forward(z)
+
+
+def told_while_kept(gan, X):
+    """Return how a fit ends if a program keeps its error and with it a step's frames.
+
+    Rank 1, where it fails, keeps it until rank 0 says that it has been told.
+    """
+    try:
+        gan.fit(X)
+    except (ValueError, DistributedTrainingError) as error:
+        kept = error
+    ending = f"{type(kept).__name__}, of which both know"
+    try:
+        if RANK == 0:
+            dist.send(torch.ones(1), 1)
+        else:
+            dist.irecv(torch.ones(1), 0).wait(timedelta(seconds=20))
+    except RuntimeError:
+        ending = f"{type(kept).__name__}, of which nobody was told"
+    del kept
+    return ending
+
+
 def outcome(gan, X):
     """Return what a fit ends with, in a line."""
     try:
@@ -174,6 +205,7 @@ def fail_all(out):
     once = {"checkpoint": out / "once", "checkpoint_interval": 0}
     other = X + np.float32(RANK)
     hole = np.where(RANK == 1, np.nan, X)
+    fails = {**params, "network": (FailsOnRank1, networks.DCGANDiscriminator)}
     lines = {
         "parameters": fit(learning_rate=1e-3 * (RANK + 1)),
         "epochs": fit(max_epochs=1 + RANK),
@@ -192,6 +224,7 @@ def fail_all(out):
         "afterwards": fit(),
         "file": fit(**once, callbacks=[OnRank1(ValueError("cut"))]),
         "file again": fit(**once, callbacks=[CountFrom()]),
+        "kept": told_while_kept(DCGANFeatureExtractor(**fails), X),
     }
     path = out / f"lines{RANK}.txt"
     path.write_text("".join(f"{name}| {line}\n" for name, line in lines.items()))

@@ -36,8 +36,8 @@ def joined_processes():
     """Train as one with the other ranks of torch.distributed within the context.
 
     Under torchrun this begins torch.distributed, if the user has not. A fit has a group
-    of its own: the rank that leaves it with an error closes it, and all that wait for
-    this rank are told at once, while the user's group remains usable.
+    of its own: the rank that leaves it with an error closes it, and under gloo all that
+    wait for this rank are told at once, while the user's group remains usable.
     """
     if current_group() is not None or not _begin():
         yield
@@ -60,7 +60,26 @@ def leave_group():
     group = current_group()
     if group is not None:
         _GROUP.set(None)
+        _disconnect(group)
         dist.destroy_process_group(group)
+
+
+def _disconnect(group):
+    """Close gloo's connections of a group, which tells all who wait for this rank.
+
+    torch closes them when nobody holds the group any more. An error may hold it for as
+    long as a program keeps the error: by the frames of the step that failed, or by the
+    graph of a tensor in one of them.
+    """
+    # Each network interface that gloo is to use has connections of its own, and tags
+    # take them in turn.
+    n_interfaces = 1 + os.environ.get("GLOO_SOCKET_IFNAME", "").count(",")
+    for tag in range(n_interfaces):
+        # Nobody sends this. On Linux, gloo closes the connections to all ranks when a
+        # receive is not answered in time.
+        with suppress(RuntimeError):
+            unanswered = dist.irecv(torch.empty(1, device="cpu"), group=group, tag=tag)
+            unanswered.wait(timedelta(milliseconds=1))
 
 
 def _begin():
