@@ -14,6 +14,7 @@ from torch import nn
 from sklgan._decoding import CHANNELS
 from sklgan._state_files import read_tensors
 from sklgan.networks._dcgan import DCGANDiscriminator, DCGANGenerator
+from sklgan.networks._spectral import plain_copy
 from sklgan.networks._tutorial import TutorialDiscriminator, TutorialGenerator
 
 # What batch normalisation keeps; the last two alone are missing in some files.
@@ -329,7 +330,9 @@ def tutorial_state(network, part, image_shape):
             "images of sides such as 32, 48 or 64, or keep the estimator with "
             "joblib.dump."
         )
-    leaves = [module for module in network.modules() if not list(module.children())]
+    # The tutorial's form has no spectral norms: the weights are written as divided.
+    modules = list(plain_copy(network).modules())
+    leaves = [module for module in modules if not list(module.children())]
     return {
         f"main.{k}.{name}": value.detach().cpu().contiguous().clone()
         for k, leaf in enumerate(leaves)

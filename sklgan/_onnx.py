@@ -1,6 +1,5 @@
 """Fitted networks as ONNX graphs, units, layout and pooling included."""
 
-import copy
 import logging
 import warnings
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from torch import nn
 
 from sklgan._features import pool
 from sklgan._images import to_batch
+from sklgan.networks._spectral import plain_copy
 
 # Part -> the names of the graph's input and output.
 GRAPHS = {
@@ -94,8 +94,7 @@ def _input_dtype(gan):
 
 def _on_cpu(network):
     """Return a copy of a network to trace, on the CPU."""
-    network = copy.deepcopy(network)
-    return network.to("cpu", memory_format=torch.contiguous_format)
+    return plain_copy(network).to("cpu", memory_format=torch.contiguous_format)
 
 
 class _Drawing(nn.Module):

@@ -98,6 +98,16 @@ def test_whole_numbers_are_rounded_and_clipped(tmp_path):
     assert (found.min(), found.max()) == (expected.min(), expected.max())
 
 
+def test_spectral_norms_become_plain_weights(tmp_path, two_colours):
+    """The score is the same, and the network itself is left as it was."""
+    X, path = two_colours[0], tmp_path / "score.onnx"
+    gan = DCGANFeatureExtractor(5, network="sndcgan", n_filters=2, max_epochs=0).fit(X)
+    scores = gan.score_samples(X)
+    gan.export_onnx(path, "score")
+    assert np.array_equal(gan.score_samples(X), scores)
+    np.testing.assert_allclose(run(path, X)[0], scores, atol=1e-5)
+
+
 def test_bad_calls_leave_the_file_alone(tmp_path, digits):
     """Another part, no folder, or no network to write."""
     gan = DCGANFeatureExtractor(5, n_filters=4, max_epochs=0).fit(digits[0][:10])

@@ -2,6 +2,7 @@
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
@@ -12,10 +13,13 @@ def are_finite(*modules):
 
 
 def batch_norm_in_training(module):
-    """Put batch normalisation in training mode, all else such as dropout out of it."""
+    """Put batch normalisation in training mode, all else such as dropout out of it.
+
+    Spectral norms as well: their vectors follow the weights in training alone.
+    """
     module.eval()
     for layer in module.modules():
-        if isinstance(layer, _BatchNorm):
+        if isinstance(layer, (_BatchNorm, ParametrizationList)):
             layer.train()
     return module
 

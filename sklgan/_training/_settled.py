@@ -33,8 +33,10 @@ def settled_discriminator(net, rows, before=None):
     """
     order = torch.randperm(len(rows), device=rows.device)[:_STATISTICS_ROWS]
     bounds = equal_batches(len(order), net.batch_size)
-    averaged = net.average_discriminator
-    network = net.ema_discriminator_ if averaged else net.discriminator_
+    network = net.discriminator_
+    if net.average_discriminator:
+        network = net.ema_discriminator_
+        _copy_buffers(network, net.discriminator_)
     weight = min(1.0, len(rows) / _STREAM_ROWS)
     with closing(gather(rows, order, bounds)) as batches:
         batches = map(net.to_batch, batches)
@@ -55,9 +57,7 @@ def settled_generator(net, before=None):
     averaged, last = net.ema_generator_, net.generator_
     if not net.ema_decay:
         averaged.load_state_dict(last.state_dict())
-    # Such as the vectors of spectral norms; BatchNorm's are gathered anew below.
-    for buffer, value in zip(averaged.buffers(), last.buffers(), strict=True):
-        buffer.copy_(value)
+    _copy_buffers(averaged, last)
     n_batches = _GENERATED_BATCHES
     if before is not None:
         n_steps = sum(len(epoch["batches"]) for epoch in net.history)
@@ -65,6 +65,15 @@ def settled_generator(net, before=None):
     batches = (net.draw_latent(128) for _ in range(n_batches))
     weight = n_batches / _GENERATED_BATCHES
     return same_weights(gather_batch_norm(averaged, batches, before, weight))
+
+
+def _copy_buffers(averaged, last):
+    """Give an average what is not averaged, such as the vectors of spectral norms.
+
+    BatchNorm's statistics are gathered anew after that.
+    """
+    for buffer, value in zip(averaged.buffers(), last.buffers(), strict=True):
+        buffer.copy_(value)
 
 
 @contextmanager

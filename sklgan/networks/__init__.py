@@ -5,6 +5,9 @@ with ``forward(z) -> images (n, c, h, w) in [-1, 1]``, and ``Discriminator(in_sh
 n_outputs)`` with ``forward(x) -> (features, logits)``, where ``features`` is a list
 with one activation a layer, (n, c, h, w) or (n, units), and ``logits`` is
 (n, n_outputs). For flat X the shapes are ``(d,)`` and images are rows (n, d).
+
+In all discriminators here but BlobGAN's the logits are a linear function of the last
+activation, flattened.
 """
 
 from sklgan.networks._blobs import BlobGenerator
@@ -19,6 +22,9 @@ from sklgan.networks._dcgan import (
 from sklgan.networks._init import initialize_weights
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 from sklgan.networks._residual import BlobDiscriminator, BlobEncoder
+from sklgan.networks._resnet import ResNet18Discriminator, ResNetGenerator
+from sklgan.networks._sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from sklgan.networks._spectral import add_spectral_norm
 
 __all__ = [
     "NETWORKS",
@@ -32,5 +38,10 @@ __all__ = [
     "DeepDCGANGenerator",
     "MLPDiscriminator",
     "MLPGenerator",
+    "ResNet18Discriminator",
+    "ResNetGenerator",
+    "SNDCGANDiscriminator",
+    "SNDCGANGenerator",
+    "add_spectral_norm",
     "initialize_weights",
 ]

@@ -14,16 +14,24 @@ from sklgan.networks._dcgan import (
 )
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 from sklgan.networks._residual import BlobDiscriminator
+from sklgan.networks._resnet import ResNet18Discriminator, ResNetGenerator
+from sklgan.networks._sndcgan import SNDCGANDiscriminator, SNDCGANGenerator
+from sklgan.networks._spectral import add_spectral_norm
 
 NETWORKS = {
     "mlp": (MLPGenerator, MLPDiscriminator),
     "dcgan": (DCGANGenerator, DCGANDiscriminator),
     "cnn": (DCGANGenerator, CNNDiscriminator),
     "dcgan-deep": (DeepDCGANGenerator, DeepDCGANDiscriminator),
+    "sndcgan": (SNDCGANGenerator, SNDCGANDiscriminator),
+    "resnet18": (ResNetGenerator, ResNet18Discriminator),
 }
 
 # Of BlobGAN alone, which asks more of a generator than the contract.
 _BLOBS = {"blobs": (BlobGenerator, BlobDiscriminator)}
+
+# What a discriminator leaves out under spectral norms, beside batch normalisation.
+_LEFT_OUT = {"resnet18": {"group_norm": False}}
 
 
 def _builds_module(builder):
@@ -43,6 +51,11 @@ def check_pair(network):
         )
 
 
+def _build_normalized(build):
+    """Return a new module with spectral norms."""
+    return add_spectral_norm(build())
+
+
 def network_builders(
     network,
     *,
@@ -51,6 +64,7 @@ def network_builders(
     n_outputs=1,
     n_filters=64,
     batch_norm=True,
+    spectral_norm=False,
     generator_options=None,
 ):
     """Return two callables that build a new generator and a new discriminator.
@@ -70,6 +84,10 @@ def network_builders(
         Width of the narrowest layer.
     batch_norm : bool, default=True
         Whether the discriminator may normalise over the batch.
+    spectral_norm : bool, default=False
+        Give all linear layers and convolutions of the discriminator, of a user's class
+        as well, weights of spectral norm 1; named ones then have no other
+        normalisation. ``"sndcgan"`` is so always.
     generator_options : dict, default=None
         Other keywords of the generator, of a user's class as well.
 
@@ -78,14 +96,21 @@ def network_builders(
     generator, discriminator : callable
         Without arguments; each call draws new weights.
     """
-    if not isinstance(network, str):
+    generator_options = generator_options or {}
+    if isinstance(network, str):
+        generator, discriminator = {**NETWORKS, **_BLOBS}[network]
+        left_out = _LEFT_OUT.get(network, {}) if spectral_norm else {}
+        batch_norm = batch_norm and not spectral_norm
+        builders = (
+            partial(generator, latent_dim, shape, n_filters, **generator_options),
+            partial(discriminator, shape, n_outputs, n_filters, batch_norm, **left_out),
+        )
+    else:
         generator, discriminator = network
-        return (
-            partial(generator, latent_dim, shape, **(generator_options or {})),
+        builders = (
+            partial(generator, latent_dim, shape, **generator_options),
             partial(discriminator, shape, n_outputs),
         )
-    generator, discriminator = {**NETWORKS, **_BLOBS}[network]
-    return (
-        partial(generator, latent_dim, shape, n_filters, **(generator_options or {})),
-        partial(discriminator, shape, n_outputs, n_filters, batch_norm),
-    )
+    if spectral_norm:
+        builders = builders[0], partial(_build_normalized, builders[1])
+    return builders

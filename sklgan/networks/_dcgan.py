@@ -30,6 +30,13 @@ def _kernel(size: tuple[int, int]) -> dict[str, tuple[int, int]]:
     return {"kernel_size": kernel_size, "stride": stride, "padding": padding}
 
 
+def _doubling(size: tuple[int, int]) -> dict[str, tuple[int, int]]:
+    """Return the transposed geometry, up to a map of ``size``."""
+    # An odd side was rounded down by the halving: give the row back.
+    missing = tuple(side % 2 if side > 1 else 0 for side in size)
+    return {**_kernel(size), "output_padding": missing}
+
+
 def _activated(conv: nn.Module, norm: bool, activation: nn.Module) -> nn.Sequential:
     """Return convolution, batch normalisation where wanted, and activation."""
     layers = [conv, nn.BatchNorm2d(conv.out_channels)] if norm else [conv]
@@ -106,9 +113,7 @@ class DCGANGenerator(_ConvGenerator):
             conv = nn.ConvTranspose2d(
                 widths[k],
                 channels if last else widths[k + 1],
-                **_kernel(size),
-                # An odd side was rounded down by the halving: give the row back.
-                output_padding=tuple(side % 2 if side > 1 else 0 for side in size),
+                **_doubling(size),
                 bias=False,
             )
             layers.append(
