@@ -3,8 +3,14 @@
 from sklgan.augment import compose
 from sklgan.networks._build import check_pair
 
+# What is no parameter's name.
+_IN_WORDS = {
+    "batch_norm": "batch normalisation (none with a gradient penalty)",
+    "n_projections": "the number of outputs of the objective's heads",
+}
 
-def choose_architecture(gan, n_outputs, batch_norm):
+
+def choose_architecture(gan, *, n_outputs=1, batch_norm=True, **options):
     """Return what is needed to build both networks, as a dict of plain values.
 
     Parameters
@@ -15,6 +21,9 @@ def choose_architecture(gan, n_outputs, batch_norm):
         Number of the discriminator's logits.
     batch_norm : bool
         Whether the discriminator may normalise over the batch.
+    **options
+        Other keywords of :func:`sklgan.networks._build.network_builders`; what is
+        empty is left out.
 
     Raises
     ------
@@ -44,6 +53,7 @@ def choose_architecture(gan, n_outputs, batch_norm):
         "n_outputs": n_outputs,
         "n_filters": gan.n_filters,
         "batch_norm": batch_norm,
+        **{name: value for name, value in options.items() if value},
     }
     options = {name: getattr(gan, name) for name in gan._generator_parameters}
     return {**architecture, "generator_options": options} if options else architecture
@@ -82,13 +92,11 @@ def choose_augmentation(gan, name):
 
 def check_continuation(before, now):
     """Refuse to go on with other networks than those of the last fit."""
-    for name, value in now.items():
-        if value != before[name]:
-            old = before[name]
-            if name == "batch_norm":
-                name = "batch normalisation (none with a gradient penalty)"
+    for name in {**before, **now}:
+        old, new = before.get(name), now.get(name)
+        if new != old:
             raise ValueError(
                 "warm_start=True and partial_fit continue the networks of the last "
-                f"fit, but {name} was {old!r} and is {value!r} now; set it back, or "
-                "begin anew with fit and warm_start=False."
+                f"fit, but {_IN_WORDS.get(name, name)} was {old!r} and is {new!r} now; "
+                "set it back, or begin anew with fit and warm_start=False."
             )

@@ -156,18 +156,17 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         with fit_task(self), self._unchanged_on_error():
             yield
 
-    def _prepare_fit(self, X, *, n_outputs=1, batch_norm=True, streamed=False):
+    def _prepare_fit(self, X, *, streamed=False, **discriminator):
         """Check X and the parameters, choose the networks, and return X as rows.
 
         Parameters
         ----------
         X : array-like or sequence of paths or of PIL images
-        n_outputs : int
-            Number of the discriminator's logits.
-        batch_norm : bool
-            Whether the discriminator may normalise over the batch.
         streamed : bool
             Whether X is a chunk of ``partial_fit``.
+        **discriminator
+            What the method needs of it: ``n_outputs``, ``batch_norm`` and so on, as
+            :func:`sklgan._architecture.choose_architecture` takes them.
         """
         warn_if_card_is_shared(resolve_device(self.device))
         check_callbacks(self.callbacks or ())
@@ -180,7 +179,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         # A continuation must match what the last fit saw.
         continued = (self.warm_start or streamed) and hasattr(self, "generator_")
         X = check_images(self, X, reset=not continued)
-        architecture = choose_architecture(self, n_outputs, batch_norm)
+        architecture = choose_architecture(self, **discriminator)
         if continued:
             if len(X) < 2:
                 raise ValueError(

@@ -1,6 +1,5 @@
 """DCGANFeatureExtractor: the discriminator's activations as features."""
 
-from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
@@ -12,11 +11,11 @@ from sklearn.utils.validation import _check_feature_names_in, check_is_fitted
 
 from sklgan._base import BaseGAN
 from sklgan._exchange import ExchangeMixin
-from sklgan._features import check_out, pool
+from sklgan._features import check_out, choose_layers, feature_names, pool
 from sklgan._images import check_images
 from sklgan._namespaces import empty_beside, like
-from sklgan._tensors import torch_seed
-from sklgan.losses import ADVERSARIAL_LOSSES, discriminator_loss, generator_loss
+from sklgan._objectives import PROJECTIONS, bind_objective, check_objective
+from sklgan.losses import ADVERSARIAL_LOSSES
 from sklgan.networks._build import network_builders
 
 # Gulrajani et al. 2017 for the first; R3GAN tunes the second between 0.05 and 150.
@@ -36,12 +35,15 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
     latent_dim : int, default=100
         Number of latent variables, the generator's input.
 
-    network : {"auto", "mlp", "dcgan", "dcgan-deep"} or tuple, default="auto"
+    network : {"auto", "mlp", "dcgan", "cnn", "dcgan-deep", "sndcgan", "resnet18"} or \
+tuple, default="auto"
         ``"dcgan"`` is the architecture of the PyTorch tutorial, ``"dcgan-deep"`` the
-        paper's CIFAR-10 network: slower, with better features. ``"mlp"`` is fully
-        connected, for flat X. ``"auto"`` takes ``"mlp"`` for flat X and ``"dcgan"``
-        for images. A pair ``(Generator, Discriminator)`` of your own classes keeps
-        the contract of :mod:`sklgan.networks`.
+        paper's CIFAR-10 network: slower, with better features. ``"sndcgan"`` and
+        ``"resnet18"`` (from 8x8 on) look longer at small images, and cost some 6 and
+        15 times as much as ``"dcgan"``. ``"mlp"`` is fully connected, for flat X.
+        ``"auto"`` takes ``"mlp"`` for flat X and ``"dcgan"`` for images. A pair
+        ``(Generator, Discriminator)`` of your own classes keeps the contract of
+        :mod:`sklgan.networks`.
 
     image_shape : tuple of int, default=None
         ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
@@ -61,11 +63,25 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
         ``"relativistic"`` need gradient penalties, which cost time and memory, and
         train a discriminator without batch normalisation.
 
+    objective : {"adversarial", "contrastive", "rotation"}, default="adversarial"
+        What teaches the discriminator's layers: ``"adversarial"``, the paper's, to tell
+        generated images from X; ``"contrastive"``, to tell two views of an image from
+        views of others, and generated images from X; ``"rotation"``, the first and
+        which way an image was turned. :ref:`objectives` says which to take.
+
+    adversarial_weight : float, default=1.0
+        Weight of what generated images teach under the other objectives. 0 trains no
+        generator, in less time.
+
     gradient_penalty : "auto" or float, default="auto"
         Weight of the gradient penalty: lambda of WGAN-GP for ``"wasserstein"``
         (auto: 10), gamma of R1 and R2 for ``"relativistic"`` (auto: 1), gamma of R1
         for the other losses (auto: 0). Where it is positive the discriminator has no
         batch normalisation.
+
+    spectral_norm : bool, default=False
+        Whether the discriminator's weights have a spectral norm of 1, in place of
+        batch normalisation. Those of ``"sndcgan"`` always have.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator; 5 is usual for
@@ -90,8 +106,9 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
         ``"translation"``, ``"color"`` and ``"cutout"``; see :mod:`sklgan.augment`.
         Helps where there are few images.
 
-    layers : "all" or list of int, default="all"
-        Convolutions whose activations are the features, counted from 1.
+    layers : "all", "last" or list of int, default="all"
+        Layers whose activations are the features, counted from 1; ``"last"`` is the
+        one that the logit is computed from.
 
     pool_size : int, default=4
         Side of the grid to which activations are max-pooled; smaller ones are left as
@@ -193,7 +210,10 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
             StrOptions({"auto"}),
             Interval(Real, 0, None, closed="left"),
         ],
-        "layers": [StrOptions({"all"}), list, tuple],
+        "objective": [StrOptions({"adversarial", *PROJECTIONS})],
+        "adversarial_weight": [Interval(Real, 0, None, closed="left")],
+        "spectral_norm": ["boolean"],
+        "layers": [StrOptions({"all", "last"}), list, tuple],
         "pool_size": [Interval(Integral, 1, None, closed="left")],
     }
 
@@ -206,7 +226,10 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
         data_range="auto",
         n_filters=64,
         loss="nonsaturating",
+        objective="adversarial",
+        adversarial_weight=1.0,
         gradient_penalty="auto",
+        spectral_norm=False,
         n_critic=1,
         ema_decay=0.999,
         learning_rate=2e-4,
@@ -246,7 +269,10 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
             verbose=verbose,
         )
         self.loss = loss
+        self.objective = objective
+        self.adversarial_weight = adversarial_weight
         self.gradient_penalty = gradient_penalty
+        self.spectral_norm = spectral_norm
         self.layers = layers
         self.pool_size = pool_size
 
@@ -316,17 +342,18 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
 
     def _train(self, X, streamed=False):
         """Train the networks on X, or on a chunk of it."""
-        weight = self._penalty_weight()
-        X = self._prepare_fit(X, batch_norm=weight == 0, streamed=streamed)
-        self._choose_features()
-        self._fit_gan(
+        check_objective(self)
+        penalty_weight = self._penalty_weight()
+        X = self._prepare_fit(
             X,
             streamed=streamed,
-            discriminator_loss=partial(
-                discriminator_loss, loss=self.loss, penalty_weight=weight
-            ),
-            generator_loss=partial(generator_loss, loss=self.loss),
+            batch_norm=penalty_weight == 0,
+            spectral_norm=self.spectral_norm,
+            n_projections=PROJECTIONS.get(self.objective),
         )
+        self._choose_features()
+        losses = bind_objective(self, penalty_weight)
+        self._fit_gan(X, streamed=streamed, **losses)
 
     def _penalty_weight(self):
         """Return the weight of the gradient penalty, 0 for none."""
@@ -337,31 +364,12 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
     def _choose_features(self):
         """Look at an untrained discriminator's layers, and set which are used."""
         _, build = network_builders(**self._architecture)
-        with torch_seed(0), torch.no_grad():
-            activations, _ = build().eval()(
-                torch.zeros(1, *self._architecture["shape"])
-            )
-        shapes = [tuple(activation.shape[1:]) for activation in activations]
-        n_layers = len(shapes)
-        layers = range(1, n_layers + 1) if self.layers == "all" else self.layers
-        for layer in layers:
-            known = isinstance(layer, Integral) and not isinstance(layer, bool)
-            if not known or not 1 <= layer <= n_layers:
-                raise ValueError(
-                    f"layers={self.layers!r} names layer {layer!r}, but the "
-                    f"discriminator has layers 1 to {n_layers}."
-                )
-        if len(set(layers)) < len(layers):
-            raise ValueError(
-                f"layers={self.layers!r} names a layer twice; name each once."
-            )
-        if len(layers) == 0:
-            raise ValueError(f"layers={self.layers!r} names no layer; use 'all'.")
-        self.layers_ = [int(layer) for layer in layers]
-        # The shape in which each layer enters the features: (c, rows, columns) or (u,).
+        shape = self._architecture["shape"]
+        self.layers_, shapes = choose_layers(self.layers, build, shape)
+        # In which each layer enters the features: (c, rows, columns) or (units,).
         self._feature_shapes = [
             (shape[0], *(min(side, self.pool_size) for side in shape[1:]))
-            for shape in (shapes[layer - 1] for layer in self.layers_)
+            for shape in shapes
         ]
 
     # It is for direct calls: pipelines do not route it.
@@ -427,16 +435,7 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
         """
         check_is_fitted(self)
         _check_feature_names_in(self, input_features, generate_names=False)
-        names = []
-        for layer, shape in zip(self.layers_, self._feature_shapes, strict=True):
-            if len(shape) == 1:
-                names += [f"dense{layer}_u{unit:03d}" for unit in range(shape[0])]
-                continue
-            names += [
-                f"conv{layer}_ch{channel:03d}_r{row}_c{column}"
-                for channel, row, column in np.ndindex(*shape)
-            ]
-        return np.asarray(names, dtype=object)
+        return feature_names(self.layers_, self._feature_shapes)
 
     def __sklearn_tags__(self):
         """Say that features are float32 for float32 and uint8 X alike."""

@@ -269,7 +269,8 @@ def _saturation(gan, real, fake):
 
 def _has_plain_losses(gan):
     """Tell whether the losses of the history are adversarial alone."""
-    return gan._architecture["n_outputs"] == 1 and not hasattr(gan, "classes_")
+    other = hasattr(gan, "classes_") or gan._architecture.get("n_projections")
+    return gan._architecture["n_outputs"] == 1 and not other
 
 
 def _loss_movement(history):

@@ -29,6 +29,7 @@ def build_net(gan, X, device, **options):
     ours = [("progress", EpochProgress())] if shows else []
     if hasattr(gan, "_callback_fit_ctx"):
         ours.append(("tasks", EpochTasks(TrainingTasks(gan, X))))
+    options.setdefault("augment", choose_augmentation(gan, "augment"))
     return AdversarialNet(
         generator=generator,
         discriminator=discriminator,
@@ -36,7 +37,6 @@ def build_net(gan, X, device, **options):
         to_rows=partial(check_images, gan, reset=False),
         from_batch=partial(from_batch, gan),
         latent_dim=gan._architecture["latent_dim"],
-        augment=choose_augmentation(gan, "augment"),
         n_critic=gan.n_critic,
         ema_decay=gan.ema_decay,
         autocast=gan.precision == "bfloat16"

@@ -238,7 +238,7 @@ def _adopt(gan, found):
     # Two black images tell the estimator of sizes and ranges what fit would.
     black = np.full((2, *shape), low, np.uint8 if (low, high) == (0, 255) else "f4")
     check_images(gan, black[..., 0] if shape[2] == 1 else black, reset=True)
-    gan._architecture = choose_architecture(gan, 1, batch_norm)
+    gan._architecture = choose_architecture(gan, batch_norm=batch_norm)
     gan._begin_anew()
     if "discriminator" in found:
         gan._choose_features()

@@ -7,7 +7,10 @@ Fidelity and Diversity Metrics for Generative Models", 2020, section 4.2,
 arXiv:2002.09797).
 """
 
+from numbers import Integral
+
 import numpy as np
+import torch
 from sklearn.linear_model import RidgeClassifierCV
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -123,6 +126,76 @@ def probe_accuracy(features, y):
     probe = make_pipeline(StandardScaler(), RidgeClassifierCV(np.logspace(0, 4, 5)))
     halves = StratifiedKFold(2, shuffle=True, random_state=0)
     return float(cross_val_score(probe, features, y, cv=halves).mean())
+
+
+def choose_layers(layers, build, shape):
+    """Return the layers that a user has named, and the shapes of their activations.
+
+    Parameters
+    ----------
+    layers : "all", "last" or sequence of int
+        Counted from 1.
+    build : callable
+        Returns a new discriminator.
+    shape : tuple of int
+        ``(c, h, w)`` or ``(d,)`` of what it takes.
+
+    Returns
+    -------
+    layers : list of int
+    shapes : list of tuple of int
+        ``(c, rows, columns)`` or ``(units,)``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer, or one is named twice, or none is.
+    """
+    with torch_seed(0), torch.no_grad():
+        activations, _ = build().eval()(torch.zeros(1, *shape))
+    n_layers = len(activations)
+    if isinstance(layers, str):
+        if n_layers == 0:
+            raise ValueError(
+                f"layers={layers!r}, but the discriminator has no layers: its forward "
+                "returns an empty list of features. Let it return activations, as "
+                "sklgan.networks asks."
+            )
+        layers = range(1 if layers == "all" else n_layers, n_layers + 1)
+    for layer in layers:
+        known = isinstance(layer, Integral) and not isinstance(layer, bool)
+        if not known or not 1 <= layer <= n_layers:
+            raise ValueError(
+                f"layers={layers!r} names layer {layer!r}, but the discriminator has "
+                f"layers 1 to {n_layers}."
+            )
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"layers={layers!r} names a layer twice; name each once.")
+    if len(layers) == 0:
+        raise ValueError(f"layers={layers!r} names no layer; use 'all'.")
+    layers = [int(layer) for layer in layers]
+    return layers, [tuple(activations[layer - 1].shape[1:]) for layer in layers]
+
+
+def feature_names(layers, shapes):
+    """Return the names of pooled activations, as ``get_feature_names_out`` does.
+
+    Parameters
+    ----------
+    layers : list of int
+    shapes : list of tuple of int
+        In which each enters the features, ``(c, rows, columns)`` or ``(units,)``.
+    """
+    names = []
+    for layer, shape in zip(layers, shapes, strict=True):
+        if len(shape) == 1:
+            names += [f"dense{layer}_u{unit:03d}" for unit in range(shape[0])]
+            continue
+        names += [
+            f"conv{layer}_ch{channel:03d}_r{row}_c{column}"
+            for channel, row, column in np.ndindex(*shape)
+        ]
+    return np.asarray(names, dtype=object)
 
 
 def check_out(out, shape):

@@ -26,6 +26,7 @@ PARTS = {
     "_leakage",
     "_namespaces",
     "_newton",
+    "_objectives",
     "_streams",
     "_tasks",
     "_mapping",
@@ -87,6 +88,7 @@ MAY_IMPORT = {
         "networks",
     },
     "_labels": {"_namespaces"},
+    "_objectives": {"_architecture", "augment", "losses"},
     "_placement": {
         "_decoding",
         "_mapping",

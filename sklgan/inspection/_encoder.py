@@ -76,10 +76,8 @@ def check_encoder(encoder, estimator):
 
 def _build(architecture):
     """Return a discriminator with an output for each latent variable."""
-    _, build = network_builders(
-        **{**architecture, "n_outputs": architecture["latent_dim"]}
-    )
-    return build()
+    changes = {"n_outputs": architecture["latent_dim"], "n_projections": None}
+    return network_builders(**{**architecture, **changes})[1]()
 
 
 @validate_params(

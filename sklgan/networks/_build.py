@@ -12,6 +12,7 @@ from sklgan.networks._dcgan import (
     DeepDCGANDiscriminator,
     DeepDCGANGenerator,
 )
+from sklgan.networks._heads import SelfTaughtDiscriminator
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 from sklgan.networks._residual import BlobDiscriminator
 from sklgan.networks._resnet import ResNet18Discriminator, ResNetGenerator
@@ -66,6 +67,7 @@ def network_builders(
     batch_norm=True,
     spectral_norm=False,
     generator_options=None,
+    n_projections=None,
 ):
     """Return two callables that build a new generator and a new discriminator.
 
@@ -90,27 +92,31 @@ def network_builders(
         normalisation. ``"sndcgan"`` is so always.
     generator_options : dict, default=None
         Other keywords of the generator, of a user's class as well.
+    n_projections : sequence of int, default=None
+        Outputs of the heads of a :class:`~sklgan.networks.SelfTaughtDiscriminator`;
+        None builds none.
 
     Returns
     -------
     generator, discriminator : callable
         Without arguments; each call draws new weights.
     """
-    generator_options = generator_options or {}
     if isinstance(network, str):
         generator, discriminator = {**NETWORKS, **_BLOBS}[network]
         left_out = _LEFT_OUT.get(network, {}) if spectral_norm else {}
         batch_norm = batch_norm and not spectral_norm
-        builders = (
-            partial(generator, latent_dim, shape, n_filters, **generator_options),
-            partial(discriminator, shape, n_outputs, n_filters, batch_norm, **left_out),
+        generator = partial(generator, latent_dim, shape, n_filters)
+        discriminator = partial(
+            discriminator, shape, n_outputs, n_filters, batch_norm, **left_out
         )
     else:
         generator, discriminator = network
-        builders = (
-            partial(generator, latent_dim, shape, **generator_options),
-            partial(discriminator, shape, n_outputs),
-        )
+        generator = partial(generator, latent_dim, shape)
+        discriminator = partial(discriminator, shape, n_outputs)
     if spectral_norm:
-        builders = builders[0], partial(_build_normalized, builders[1])
-    return builders
+        discriminator = partial(_build_normalized, discriminator)
+    if n_projections is not None:
+        discriminator = partial(
+            SelfTaughtDiscriminator, discriminator, shape, n_projections
+        )
+    return partial(generator, **(generator_options or {})), discriminator

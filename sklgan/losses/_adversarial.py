@@ -5,8 +5,6 @@ those of fake images; both return a scalar tensor to be minimised. Logits may ha
 any shape; the mean is taken over all of them.
 """
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu, softplus
@@ -210,8 +208,12 @@ def d_lazy_r1(
 
     Parameters
     ----------
-    discriminator, real, fake, y
-        As for :func:`discriminator_loss`.
+    discriminator : torch.nn.Module
+        ``forward(x) -> (features, logits)``.
+    real, fake : Tensor
+        (n, c, h, w) or (n, d).
+    y : Tensor, optional
+        Ignored.
     step : Tensor
         Number of steps taken, int64 of shape () on the CPU; counted here, in place.
     penalty_weight : float
@@ -259,97 +261,3 @@ def generator_loss(
     with torch.no_grad():
         real_logits = discriminator(real)[1].float()
     return g_loss(fake_logits, real_logits)
-
-
-def realness(logits: Tensor) -> Tensor:
-    """Return the realness logit of K class logits, (n, K) to (n,): log sum exp.
-
-    The logit of the class "generated" is fixed at 0, so that the probability of being
-    real is sigmoid(log sum_k exp l_k(x)). Source: Salimans et al. 2016, section 5
-    (arXiv:1606.03498).
-    """
-    return logits.logsumexp(dim=1)
-
-
-def g_feature_matching(real_features: Tensor, fake_features: Tensor) -> Tensor:
-    """Return the mean over features f of abs(E f(x) - E f(G(z))), each (n, ...).
-
-    Source: Salimans et al. 2016, section 3.1, with the absolute value of their code
-    in place of the square.
-    """
-    return (real_features.mean(0) - fake_features.mean(0)).abs().mean()
-
-
-def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Return -E[sum_k t_k log p_k] in nats, for p = softmax of logits (n, K).
-
-    Targets t are probabilities (n, K).
-    """
-    return -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
-
-
-def conditional_entropy(logits: Tensor) -> Tensor:
-    """Return E[H(p(y|x))] in nats for p = softmax of logits (n, K)."""
-    log_p = logits.log_softmax(dim=1)
-    return -(log_p.exp() * log_p).sum(dim=1).mean()
-
-
-def marginal_entropy(logits: Tensor, remembered: Tensor | None = None) -> Tensor:
-    """Return H(E[p(y|x)]) in nats for p = softmax of logits (n, K).
-
-    A batch of few rows cannot hold all classes and has too low an entropy. There the
-    mean is taken over earlier batches as well, which are constants for the gradient.
-
-    Parameters
-    ----------
-    logits : Tensor
-        (n, K).
-    remembered : Tensor, optional
-        (K,), the mean prediction so far, which is moved by this one in place: by so
-        much that 10 K rows count. From 10 K rows on the batch alone does.
-
-    Returns
-    -------
-    Tensor
-        A scalar.
-    """
-    mean = logits.softmax(dim=1).mean(dim=0)
-    if remembered is not None:
-        n, n_classes = logits.shape
-        remembered.lerp_(mean.detach(), min(1.0, n / (10 * n_classes)))
-        mean = remembered + (mean - mean.detach())
-    return -torch.xlogy(mean, mean.clamp(min=1e-12)).sum()
-
-
-def marginal_divergence(logits: Tensor, prior: Tensor) -> Tensor:
-    """Return KL(E[p(y|x)] || prior) in nats, for p = softmax of logits (n, K).
-
-    For a uniform prior it is log K - :func:`marginal_entropy`.
-    """
-    log_mean = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
-    return (log_mean.exp() * (log_mean - prior.log())).sum()
-
-
-__all__ = [
-    "ADVERSARIAL_LOSSES",
-    "conditional_entropy",
-    "d_hinge",
-    "d_least_squares",
-    "d_nonsaturating",
-    "d_relativistic",
-    "d_wasserstein",
-    "discriminator_loss",
-    "g_feature_matching",
-    "g_hinge",
-    "g_least_squares",
-    "g_nonsaturating",
-    "g_relativistic",
-    "g_wasserstein",
-    "generator_loss",
-    "gradient_penalty",
-    "marginal_divergence",
-    "marginal_entropy",
-    "r1_penalty",
-    "realness",
-    "soft_cross_entropy",
-]

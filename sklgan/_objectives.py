@@ -1,0 +1,188 @@
+"""What teaches the discriminator of DCGANFeatureExtractor: its pairs of losses."""
+
+from functools import partial
+
+import torch
+from torch.nn.functional import cross_entropy
+
+from sklgan._architecture import choose_augmentation
+from sklgan.augment import compose
+from sklgan.losses import (
+    ADVERSARIAL_LOSSES,
+    discriminator_loss,
+    fakes_apart,
+    generator_loss,
+    nt_xent,
+)
+
+# Number of outputs of each head. Of the contrast's two, one sees two views of real
+# images, the other tells fakes from both; 128 is SimCLR's.
+PROJECTIONS = {"contrastive": (128, 128), "rotation": (4,)}
+
+# Of the generator's share in the rotations, Chen et al.'s.
+_ROTATED_FAKES = 0.2
+
+
+def d_contrastive(
+    discriminator, real, fake, y=None, *, augment, loss, adversarial_weight
+):
+    """Return NT-Xent of two views, the fakes' contrast with both, and the GAN's loss.
+
+    The GAN's gradient stops below the head of realness, so that views may be changed
+    more than a GAN would bear. Source: Jeong and Shin 2021, section 3
+    (arXiv:2103.09742).
+    """
+    logits = discriminator(torch.cat([augment(real), augment(real)]))[1].float()
+    value = nt_xent(*logits[:, 2:130].chunk(2))
+    if fake is None:
+        return value
+    fake_logits = discriminator(augment(fake))[1].float()
+    apart = fakes_apart(fake_logits[:, 130:], logits[:, 130:])
+    d_loss, _ = ADVERSARIAL_LOSSES[loss]
+    told_apart = d_loss(logits[:, 1], fake_logits[:, 1])
+    return value + adversarial_weight * (apart + told_apart)
+
+
+def g_contrastive(discriminator, real, fake, *, augment, loss):
+    """Return the generator's loss against the logit whose gradient does not stop."""
+    logits = discriminator(augment(fake))[1].float()
+    return ADVERSARIAL_LOSSES[loss][1](logits[:, 0])
+
+
+def d_rotation(discriminator, real, fake, y=None, *, augment, loss, adversarial_weight):
+    """Return the cross-entropy of which way real images are turned, and the GAN's loss.
+
+    Source: Chen et al. 2019 (arXiv:1811.11212), with one turn of each image in place of
+    all four of some.
+    """
+    real = augment(real)
+    value = _cross_entropy_of_turns(discriminator, real)
+    if fake is None:
+        return value
+    d_loss, _ = ADVERSARIAL_LOSSES[loss]
+    logits, fake_logits = (
+        discriminator(images)[1][:, 0].float() for images in (real, augment(fake))
+    )
+    return value + adversarial_weight * d_loss(logits, fake_logits)
+
+
+def g_rotation(discriminator, real, fake, *, augment, loss):
+    """Return the generator's loss, and 0.2 times the cross-entropy of turned fakes.
+
+    Source: Chen et al. 2019 (arXiv:1811.11212).
+    """
+    fake = augment(fake)
+    logits = discriminator(fake)[1].float()
+    turns = _cross_entropy_of_turns(discriminator, fake)
+    return ADVERSARIAL_LOSSES[loss][1](logits[:, 0]) + _ROTATED_FAKES * turns
+
+
+def _cross_entropy_of_turns(discriminator, images):
+    """Turn each image by a random number of quarters, and return how well it is told.
+
+    Images that are not square are left or turned by half a turn.
+    """
+    n, _, height, width = images.shape
+    turns = torch.randint(4 if height == width else 2, (n,), device=images.device)
+    if height != width:
+        turns = 2 * turns
+    logits = discriminator(turned(images, turns))[1].float()
+    return cross_entropy(logits[:, 2:], turns)
+
+
+def turned(images, turns):
+    """Return images (n, c, h, w), each turned left by its number of quarters (n,)."""
+    turns = turns.view(-1, 1, 1, 1)
+    if images.shape[2] == images.shape[3]:
+        quarter = images.transpose(2, 3).flip(2)
+        images = torch.where(turns % 2 == 1, quarter, images)
+    return torch.where(turns >= 2, images.flip(2, 3), images)
+
+
+# What two views differ in, unless the user says otherwise.
+_VIEWS = {"images": "simclr", "flat": "noise"}
+
+# Few images in a batch say little about how they differ.
+_SMALLEST_BATCH = 8
+
+_NEED_PENALTIES = ("wasserstein", "relativistic")
+
+_PAIRS = {
+    "contrastive": (d_contrastive, g_contrastive),
+    "rotation": (d_rotation, g_rotation),
+}
+
+
+def bind_objective(gan, penalty_weight):
+    """Return the pair of losses of an estimator's objective, as the engine takes it.
+
+    Parameters
+    ----------
+    gan : DCGANFeatureExtractor
+    penalty_weight : float
+        Of the gradient penalty.
+
+    Returns
+    -------
+    options : dict
+        Parameters of the engine: ``discriminator_loss``, ``generator_loss``, and the
+        augmentation where the losses draw views themselves.
+
+    Raises
+    ------
+    ValueError
+        If images are to be turned and X is flat.
+    """
+    if gan.objective == "adversarial":
+        return {
+            "discriminator_loss": partial(
+                discriminator_loss, loss=gan.loss, penalty_weight=penalty_weight
+            ),
+            "generator_loss": partial(generator_loss, loss=gan.loss),
+        }
+    flat = gan.image_shape_ is None
+    if flat and gan.objective == "rotation":
+        raise ValueError(
+            "objective='rotation' turns images, but X is flat; set image_shape=(h, w) "
+            "or (h, w, c) if its rows are flattened images, else "
+            "objective='contrastive'."
+        )
+    if gan.augment is None and gan.objective == "contrastive":
+        augment = compose(_VIEWS["flat" if flat else "images"])
+    else:
+        augment = choose_augmentation(gan, "augment")
+    d_loss, g_loss = (
+        partial(function, augment=augment, loss=gan.loss)
+        for function in _PAIRS[gan.objective]
+    )
+    weight = gan.adversarial_weight
+    return {
+        "discriminator_loss": partial(d_loss, adversarial_weight=weight),
+        "generator_loss": g_loss if weight > 0 else None,
+        "augment": compose([]),
+    }
+
+
+def check_objective(gan):
+    """Raise ValueError if parameters do not go with the objective."""
+    objective = gan.objective
+    if objective == "adversarial":
+        if gan.adversarial_weight == 0:
+            raise ValueError(
+                "adversarial_weight=0 leaves objective='adversarial' nothing to learn; "
+                "set max_epochs=0 for untrained features, or objective='contrastive'."
+            )
+        return
+    if gan.loss in _NEED_PENALTIES or gan.gradient_penalty not in ("auto", 0):
+        raise ValueError(
+            f"loss={gan.loss!r} with gradient_penalty={gan.gradient_penalty!r} needs "
+            f"gradient penalties, which objective={objective!r} does not have. Set "
+            "loss='nonsaturating', 'hinge' or 'least_squares', and "
+            "gradient_penalty='auto'."
+        )
+    if objective == "contrastive" and gan.batch_size < _SMALLEST_BATCH:
+        raise ValueError(
+            f"batch_size={gan.batch_size} is too small for objective={objective!r}, "
+            "which compares the images of a batch; set it to at least "
+            f"{_SMALLEST_BATCH}, better to 128."
+        )

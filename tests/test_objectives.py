@@ -1,0 +1,283 @@
+"""Objectives of DCGANFeatureExtractor: what the discriminator teaches itself."""
+
+import pickle
+from functools import partial
+from math import exp, log
+
+import joblib
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_score
+from torch import nn
+from torch.testing import assert_close
+
+from sklgan import DCGANFeatureExtractor
+from sklgan._objectives import turned
+from sklgan.augment import flip
+from sklgan.losses import fakes_apart, nt_xent
+from sklgan.networks import (
+    NETWORKS,
+    DCGANDiscriminator,
+    MLPGenerator,
+    SelfTaughtDiscriminator,
+)
+
+OTHERS = ["contrastive", "rotation"]
+
+
+def close(value, expected):
+    """Assert that a loss in float32 is what was worked out."""
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+
+
+def make_gan(**kwargs):
+    """Return an estimator that is trained in a moment."""
+    options = {"n_filters": 8, "max_epochs": 2, "batch_size": 50, "random_state": 0}
+    return DCGANFeatureExtractor(**(options | {"device": "cpu"} | kwargs))
+
+
+def test_nt_xent_by_hand():
+    a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])
+    # Of four unit vectors each sees its partner at cosine 1 and the others at 0.
+    expected = -log(exp(1 / 0.5) / (exp(1 / 0.5) + 2))
+    close(nt_xent(torch.cat([a, b]), torch.cat([a, b]), 0.5), expected)
+    # Swapped partners are at 0, and one of the others at 1.
+    swapped = -log(1 / (exp(1 / 0.5) + 2))
+    close(nt_xent(torch.cat([a, b]), torch.cat([b, a]), 0.5), swapped)
+    same = torch.ones(7, 3)
+    close(nt_xent(same, same), log(13))
+
+
+def test_fakes_apart_by_hand():
+    fake = torch.tensor([[1.0, 0.0], [2.0, 0.0]])
+    real = torch.tensor([[0.0, 1.0], [-3.0, 0.0], [0.0, -1.0]])
+    total = exp(1 / 0.5) + 2 * exp(0) + exp(-1 / 0.5)
+    close(fakes_apart(fake, real, 0.5), -log(exp(1 / 0.5) / total))
+    close(fakes_apart(torch.ones(4, 2), torch.ones(5, 2)), log(8))
+
+
+def test_turned_as_numpy_does():
+    images = torch.arange(2 * 4 * 9.0).view(4, 2, 3, 3)
+    found = turned(images, torch.tensor([0, 1, 2, 3]))
+    for k, image in enumerate(images):
+        assert_array_equal(found[k], np.rot90(image, k, (1, 2)))
+    wide = torch.arange(12.0).view(2, 1, 2, 3)
+    found = turned(wide, torch.tensor([0, 2]))
+    assert_array_equal(found[0], wide[0])
+    assert_array_equal(found[1], np.rot90(wide[1], 2, (1, 2)))
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda z: nt_xent(z[:4], z[4:]), lambda z: fakes_apart(z[:3], z[3:])]
+)
+def test_gradients_of_contrasts(loss):
+    z = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    z.requires_grad_()
+    loss(z).backward()
+    direction = torch.randn(8, 5, generator=torch.Generator().manual_seed(1))
+    step = 1e-2
+    ahead, behind = (loss(z.detach() + sign * step * direction) for sign in (1, -1))
+    slope = (z.grad * direction).sum()
+    assert_close((ahead - behind) / (2 * step), slope, rtol=2e-2, atol=1e-3)
+
+
+def heads_of(shape=(3, 16, 16)):
+    """Return a discriminator with two heads, and some images."""
+    torch.manual_seed(0)
+    network = SelfTaughtDiscriminator(
+        lambda: DCGANDiscriminator(shape, n_filters=4), shape, (5, 6)
+    )
+    return network, torch.randn(10, *shape)
+
+
+def test_heads_are_there_in_training_alone():
+    network, images = heads_of()
+    features, logits = network(images)
+    assert logits.shape == (10, 2 + 5 + 6)
+    assert_array_equal(logits[:, 0].detach(), logits[:, 1].detach())
+    own, _ = network.network(images)
+    for feature, other in zip(features, own, strict=True):
+        assert_close(feature, other)
+    assert network.eval()(images)[1].shape == (10, 1)
+
+
+def test_one_realness_reaches_the_layers_and_the_other_does_not():
+    network, images = heads_of()
+    images.requires_grad_()
+    logits = network(images)[1]
+    (stopped,) = torch.autograd.grad(logits[:, 1].sum(), images, retain_graph=True)
+    assert not stopped.any()
+    (reached,) = torch.autograd.grad(logits[:, 0].sum(), images, retain_graph=True)
+    assert reached.abs().sum() > 0
+    head = next(network.realness.parameters())
+    (learned,) = torch.autograd.grad(logits[:, 1].sum(), head, retain_graph=True)
+    assert learned.abs().sum() > 0
+    (projected,) = torch.autograd.grad(logits[:, 2:].square().sum(), images)
+    assert projected.abs().sum() > 0
+
+
+@pytest.mark.parametrize("objective", OTHERS)
+def test_the_estimator_keeps_its_promises(objective, digits, tmp_path):
+    X = digits[0][:150]
+    gan = make_gan(objective=objective).fit(X)
+    features = gan.transform(X)
+    assert features.shape == (150, len(gan.get_feature_names_out()))
+    assert gan.score_samples(X).shape == (150,)
+    assert gan.sample(3).shape == (3, 8, 8)
+    assert {"d_loss", "g_loss"} <= set(gan.history_[-1])
+    assert abs(gan.diagnose(X).figures["d_saturation"]) < 10
+    joblib.dump(gan, tmp_path / "gan.joblib")
+    again = joblib.load(tmp_path / "gan.joblib")
+    assert_array_equal(again.transform(X), features)
+    assert_array_equal(again.score_samples(X), gan.score_samples(X))
+    assert_array_equal(make_gan(objective=objective).fit_transform(X), features)
+
+
+@pytest.mark.parametrize("objective", OTHERS)
+def test_without_the_generator_it_has_no_part(objective, digits):
+    X = digits[0][:100]
+    gan = make_gan(objective=objective, adversarial_weight=0).fit(X)
+    untrained = make_gan(objective=objective, max_epochs=0).fit(X)
+    assert "g_loss" not in gan.history_[-1]
+    for own, other in zip(
+        gan.generator_.parameters(), untrained.generator_.parameters(), strict=True
+    ):
+        assert_array_equal(own.detach(), other.detach())
+    assert not np.allclose(gan.transform(X), untrained.transform(X))
+
+
+def test_flat_rows(digits):
+    X = digits[0][:60].reshape(60, -1)
+    assert make_gan(objective="contrastive").fit_transform(X).shape[0] == 60
+    with pytest.raises(ValueError, match=r"objective='rotation' turns images"):
+        make_gan(objective="rotation").fit(X)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (4, 16)])
+@pytest.mark.parametrize("objective", OTHERS)
+def test_networks_of_ones_own_and_images_of_any_shape(objective, shape, digits):
+    X = digits[0][:60].reshape(60, -1)
+    pair = tuple(partial(network, n_filters=4) for network in NETWORKS["dcgan"])
+    gan = make_gan(objective=objective, network=pair, image_shape=shape)
+    assert gan.fit_transform(X).shape[0] == 60
+
+
+def test_views_are_drawn_by_the_augmentation_that_is_named(digits):
+    seen = []
+
+    def augment(images):
+        seen.append(len(images))
+        return flip(images)
+
+    gan = make_gan(objective="contrastive", augment=augment, max_epochs=1)
+    gan.fit(digits[0][:50])
+    # Two views of real images and one of fakes for the discriminator, one of fakes for
+    # the generator.
+    assert seen == [50] * 4
+
+
+def test_layers_last(digits):
+    X = digits[0]
+    gan = make_gan().fit(X)
+    last = make_gan(layers="last").fit(X)
+    assert last.layers_ == gan.layers_[-1:]
+    n_features = last.transform(X).shape[1]
+    assert_array_equal(last.transform(X), gan.transform(X)[:, -n_features:])
+
+
+class Silent(nn.Module):
+    """A discriminator without activations to show."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__()
+        self.head = nn.Linear(in_shape[0], n_outputs)
+
+    def forward(self, x):
+        return [], self.head(x)
+
+
+@pytest.mark.parametrize("options", [{"layers": "last"}, {"objective": "contrastive"}])
+def test_a_network_that_shows_nothing_is_refused(options, digits):
+    gan = make_gan(network=(MLPGenerator, Silent), **options)
+    with pytest.raises(ValueError, match=r"empty list of features"):
+        gan.fit(digits[0].reshape(200, -1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 7}, "batch_size=7 is too small for objective='contrastive'"),
+        ({"loss": "wasserstein"}, "loss='wasserstein'"),
+        ({"loss": "relativistic"}, "loss='relativistic'"),
+        ({"gradient_penalty": 1.0}, "gradient_penalty=1.0"),
+        ({"objective": "adversarial", "adversarial_weight": 0}, "nothing to learn"),
+        ({"objective": "cubist"}, "objective"),
+        ({"adversarial_weight": -1.0}, "adversarial_weight"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, message, digits):
+    gan = make_gan(objective="contrastive").fit(digits[0][:20])
+    before = gan.sample(2, random_state=0)
+    with pytest.raises(ValueError, match=message):
+        gan.set_params(**options).fit(digits[0])
+    assert_array_equal(gan.sample(2, random_state=0), before)
+
+
+def test_another_objective_is_no_continuation(digits):
+    gan = make_gan(warm_start=True).fit(digits[0])
+    with pytest.raises(ValueError, match="objective's heads was None"):
+        gan.set_params(objective="contrastive").fit(digits[0])
+
+
+def test_a_continuation_goes_on(digits):
+    X = digits[0]
+    whole = make_gan(objective="contrastive", max_epochs=2).fit(X)
+    parts = make_gan(objective="contrastive", max_epochs=1, warm_start=True).fit(X)
+    parts.fit(X)
+    assert parts.n_iter_ == whole.n_iter_ == 2
+
+
+def test_a_stream_goes_on_in_a_copy(digits):
+    X = digits[0]
+    gan = make_gan(objective="contrastive").partial_fit(X[:100])
+    copy = pickle.loads(pickle.dumps(gan))
+    for one in (gan, copy):
+        one.partial_fit(X[100:])
+    assert_array_equal(copy.transform(X), gan.transform(X))
+
+
+@pytest.mark.parametrize("options", [{"spectral_norm": True}, {"network": "sndcgan"}])
+def test_spectral_norms_of_the_discriminator(options, digits, tmp_path):
+    X = digits[0]
+    gan = make_gan(objective="contrastive", **options).fit(X)
+    weights = [
+        layer.weight.flatten(1)
+        for layer in gan.discriminator_.network.modules()
+        if isinstance(layer, nn.Conv2d | nn.Linear)
+    ]
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, rel=0.1)
+    joblib.dump(gan, tmp_path / "gan.joblib")
+    again = joblib.load(tmp_path / "gan.joblib")
+    assert_array_equal(again.transform(X), gan.transform(X))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("objective", OTHERS)
+def test_it_teaches_more_than_no_training(objective):
+    X, y = load_digits(return_X_y=True)
+    X = X.reshape(-1, 8, 8)
+    options = {"n_filters": 16, "layers": "last", "augment": ["shift", "affine"]}
+    scores = [
+        cross_val_score(
+            LogisticRegression(max_iter=2000),
+            make_gan(objective=objective, max_epochs=n, **options).fit_transform(X),
+            y,
+        ).mean()
+        for n in (0, 15)
+    ]
+    assert scores[1] > scores[0] + 0.01
