@@ -1,0 +1,281 @@
+"""What teaches a discriminator best: linear evaluation of its features by objective.
+
+Every row describes the images in another way; the same classifiers (``--classifiers``)
+then learn from few labels a class, more, and all::
+
+    python benchmarks/representation.py --work cifar10 --data DIR --rows pixels patches
+    python benchmarks/representation.py --work cifar10 --data DIR --rows contrastive
+    python benchmarks/representation.py --work digits --rows all
+
+A row whose name ends in ``-alone`` has the self-supervised task and no generator; what
+the generator adds is the row without this ending. ``supervised`` is the same network
+with all labels, the ceiling. All trained rows have the same time, ``--minutes`` of CPU
+time of the training alone, or the same ``--epochs``. A run can be stopped and goes on
+with the same command; figures are kept in a JSON file in the output folder, and the
+table of all that is there is printed at the end. C is chosen by cross-validation on
+training rows; test rows are only scored.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.neighbors import KNeighborsClassifier
+from skorch.callbacks import Callback
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from _kmeans_patches import KMeansPatches
+from _linear_evaluation import choose_strength, standardize
+
+from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier, TorchLinearSVC
+from sklgan.datasets import load_cifar10, load_mnist
+from sklgan.model_selection import mask_labels
+
+OBJECTIVES = ["contrastive", "rotation"]
+ROWS = ["pixels", "patches", "untrained", "adversarial", "supervised"]
+ROWS += [name + ending for name in OBJECTIVES for ending in ("", "-alone")]
+
+# Views of digits: they have a handedness and no colours.
+AUGMENT = {
+    "cifar10": None,
+    "mnist": ["resized_crop", "affine"],
+    "digits": ["shift", "affine"],
+}
+PLAIN_AUGMENT = {"cifar10": ["flip"], "mnist": None, "digits": None}
+
+
+def parse_arguments():
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--work", choices=list(AUGMENT), default="digits")
+    add("--data", help="folder of CIFAR-10 or MNIST")
+    add("--rows", nargs="+", choices=[*ROWS, "all"], default=["all"])
+    add("--output", type=Path, default=Path("representation"))
+    add("--network", default="dcgan")
+    add("--n-filters", type=int, default=32)
+    add("--epochs", type=int, default=1000)
+    add("--minutes", type=float, default=np.inf, help="CPU time of a training")
+    add("--layers", nargs="+", choices=["all", "last"], default=["all", "last"])
+    add("--labels", nargs="+", default=["10", "100", "all"], help="a class")
+    add("--classifiers", nargs="+", choices=list(CLASSIFIERS), default=["svm"])
+    add("--n-train", type=int, help="training images, the first of them")
+    add("--cv-rows", type=int, default=6_000, help="rows on which C is chosen")
+    add("--seeds", type=int, nargs="+", default=[0])
+    add("--device", default="auto")
+    args = parser.parse_args()
+    if not np.isfinite(args.minutes) and args.epochs == 1000:
+        parser.error("say how long to train: --minutes or --epochs")
+    args.rows = ROWS if "all" in args.rows else args.rows
+    return args
+
+
+def load_images(args, seed):
+    """Return X_train, X_test, y_train, y_test."""
+    if args.work == "digits":
+        X, y = load_digits(return_X_y=True)
+        split = train_test_split(
+            X.reshape(-1, 8, 8), y, test_size=0.3, stratify=y, random_state=seed
+        )
+        return split
+    load = load_cifar10 if args.work == "cifar10" else load_mnist
+    train, test = (
+        load(args.data, subset=subset, return_X_y=True) for subset in ("train", "test")
+    )
+    rows = slice(args.n_train)
+    return train[0][rows], test[0], train[1][rows], test[1]
+
+
+class TimeLimit(Callback):
+    """End a training after some CPU minutes, those before a resumption included."""
+
+    def __init__(self, minutes, path):
+        self.minutes, self.path = minutes, path
+
+    def on_train_begin(self, net, **kwargs):
+        """Look how long it has taken before."""
+        self.before_ = json.loads(self.path.read_text()) if self.path.exists() else 0.0
+        self.start_ = time.process_time()
+
+    def on_epoch_end(self, net, **kwargs):
+        """Note the time, and end the training if it is over."""
+        spent = self.before_ + (time.process_time() - self.start_) / 60
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.write_text(json.dumps(spent))
+        if spent >= self.minutes:
+            raise KeyboardInterrupt
+
+
+def train(name, X, y, args, seed):
+    """Return the estimator of a row, trained until its time is over."""
+    folder = args.output / f"{args.work}_{name}_seed{seed}"
+    common = {
+        "network": args.network,
+        "n_filters": args.n_filters,
+        "max_epochs": 0 if name == "untrained" else args.epochs,
+        "device": args.device,
+        "random_state": seed,
+        "checkpoint": None if name == "untrained" else folder,
+        "callbacks": [TimeLimit(args.minutes, folder / "minutes.json")],
+    }
+    if name == "supervised":
+        gan = SemiSupervisedGANClassifier(adversarial_weight=0, **common)
+    elif name in ("untrained", "adversarial"):
+        gan = DCGANFeatureExtractor(
+            augment=PLAIN_AUGMENT[args.work], batch_size=32, **common
+        )
+    else:
+        augment = PLAIN_AUGMENT if name.startswith("rotation") else AUGMENT
+        gan = DCGANFeatureExtractor(
+            objective=name.removesuffix("-alone"),
+            adversarial_weight=float(not name.endswith("-alone")),
+            augment=augment[args.work],
+            # A contrast needs many images; larger batches take larger steps.
+            batch_size=128,
+            learning_rate=1e-3,
+            **common,
+        )
+    try:
+        gan.fit(X, y)
+    except KeyboardInterrupt:
+        spent = json.loads((folder / "minutes.json").read_text())
+        if spent < args.minutes:
+            raise
+    return gan
+
+
+def evaluate(F_train, y_train, F_test, y_test, args, seed):
+    """Return accuracies in % by classifier and number of labels a class."""
+    standardize(F_train, F_test)
+    figures = {}
+    for n_labels in args.labels:
+        rows = np.arange(len(y_train))
+        if n_labels != "all":
+            labels = mask_labels(y_train, int(n_labels), random_state=seed)
+            rows = np.flatnonzero(labels != -1)
+        F, y = F_train[rows], y_train[rows]
+        for kind in args.classifiers:
+            classifier = CLASSIFIERS[kind](F, y, args, seed)
+            accuracy = np.mean(classifier.fit(F, y).predict(F_test) == y_test)
+            figures[f"{kind}, {n_labels}"] = 100 * float(accuracy)
+    return figures
+
+
+def linear_svm(F, y, args, seed):
+    """Return a linear support vector machine, its C chosen on some of the rows."""
+    strength, _ = choose_strength(F, y, args.cv_rows, args.device, seed, str)
+    return TorchLinearSVC(C=strength / len(F), device=args.device)
+
+
+def logistic_regression(F, y, args, seed):
+    """Return a logistic regression, its C chosen on some of the rows."""
+    some = np.random.RandomState(seed).permutation(len(F))[: args.cv_rows]
+    F_some, y_some = F[some], y[some]
+    squared_length = float(np.vdot(F_some, F_some))
+    search = GridSearchCV(
+        LogisticRegression(max_iter=300),
+        {"C": [10.0**k / squared_length for k in (1, 2, 3, 4, 5)]},
+        cv=3,
+    )
+    C = search.fit(F_some, y_some).best_params_["C"] * len(some) / len(F)
+    return LogisticRegression(C=C, max_iter=300)
+
+
+def nearest_neighbors(F, y, args, seed):
+    """Return 20 nearest neighbours by cosine, fewer where there are few rows."""
+    return KNeighborsClassifier(min(20, len(F) // 20 + 1), metric="cosine")
+
+
+CLASSIFIERS = {
+    "svm": linear_svm,
+    "logistic": logistic_regression,
+    "neighbors": nearest_neighbors,
+}
+
+
+def describe(name, images, args, seed):
+    """Yield (name of the description, features of training rows, of test rows)."""
+    X_train, X_test, y_train, _ = images
+    if name == "pixels":
+        rows = [X.reshape(len(X), -1).astype(np.float32) for X in (X_train, X_test)]
+        yield name, *rows
+    elif name == "patches":
+        if args.work == "digits":
+            return  # smaller than the patches
+        grey = [X[..., None] if X.ndim == 3 else X for X in (X_train, X_test)]
+        patches = KMeansPatches(800, random_state=seed).fit(grey[0])
+        yield name, *map(patches.transform, grey)
+    else:
+        gan = train(name, X_train, y_train, args, seed)
+        for layers in args.layers:
+            gan.set_params(layers=layers)._choose_features()
+            yield f"{name}, {layers}", gan.transform(X_train), gan.transform(X_test)
+
+
+def compute(name, images, args, seed):
+    """Return the figures of a row, by description."""
+    if name == "supervised":
+        gan = train(name, images[0], images[2], args, seed)
+        accuracy = 100 * float(np.mean(gan.predict(images[1]) == images[3]))
+        return {name: {"itself, all": accuracy}}
+    return {
+        description: evaluate(F_train, images[2], F_test, images[3], args, seed)
+        for description, F_train, F_test in describe(name, images, args, seed)
+    }
+
+
+def print_table(kept, work):
+    """Print mean and standard deviation over seeds of all figures of a work."""
+    rows = {}
+    for key, figures in kept.items():
+        if key.startswith(f"{work}|"):
+            for description, accuracies in figures.items():
+                for figure, accuracy in accuracies.items():
+                    cell = rows.setdefault(description, {}).setdefault(figure, [])
+                    cell.append(accuracy)
+    columns = dict.fromkeys(figure for row in rows.values() for figure in row)
+    columns = sorted(columns, key=lambda column: column.split(", ")[0])
+    print(f"\n{work}: test accuracy in %, by classifier and labels a class")
+    for heading in zip(*(column.split(", ") for column in columns), strict=True):
+        print(" " * 24 + "".join(f"{part:>13}" for part in heading))
+    for description, row in rows.items():
+        cells = [
+            f"{np.mean(row[column]):.1f} ± {np.std(row[column]):.1f}"
+            if column in row
+            else "-"
+            for column in columns
+        ]
+        print(f"{description:24}" + "".join(f"{cell:>13}" for cell in cells))
+
+
+def main():
+    """Compute what is missing, keep each row at once, and print all of them."""
+    args = parse_arguments()
+    args.output.mkdir(parents=True, exist_ok=True)
+    path = args.output / "figures.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    for seed in args.seeds:
+        images = load_images(args, seed)
+        for name in args.rows:
+            key = f"{args.work}|{name}|{seed}"
+            if key not in kept:
+                print(f"{time.strftime('%H:%M:%S')}  {key}", flush=True)
+                kept[key] = compute(name, images, args, seed)
+                print(json.dumps(kept[key]), flush=True)
+                # Other rows may have been computed beside this one.
+                if path.exists():
+                    kept = {**json.loads(path.read_text()), **kept}
+                path.write_text(json.dumps(kept, indent=1))
+    print_table(kept, args.work)
+
+
+if __name__ == "__main__":
+    main()
