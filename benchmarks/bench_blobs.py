@@ -96,11 +96,11 @@ def parse_arguments(argv):
     return parser.parse_args(argv)
 
 
-def make_images(args, n_samples, seed):
+def make_images(args, n_samples, seed, subset="train"):
     """Return images, and the places of their objects, of the world that was chosen."""
     if args.world == "shapes":
         return make_world(n_samples, random_state=seed)
-    return make_digits_world(n_samples, args.data, random_state=seed)
+    return make_digits_world(n_samples, args.data, subset=subset, random_state=seed)
 
 
 # Objects and their blobs --------------------------------------------------------------
@@ -109,6 +109,18 @@ def make_images(args, n_samples, seed):
 def owner(maps, mask):
     """Return the blob that is most seen in a mask, of maps (n_blobs + 1, h, w)."""
     return int(np.argmax(maps[1:, mask].mean(axis=1)))
+
+
+def mask_at(masks, center):
+    """Return the mask that holds a place, or one about it, such as the ring of a 0."""
+    for mask in masks:
+        row, column = (center[::-1] * mask.shape).astype(int)
+        if mask[row, column]:
+            return mask
+    for mask in masks:
+        if np.linalg.norm(centroid(mask) / mask.shape[::-1] - center) < 0.1:
+            return mask
+    return None
 
 
 def way(mask):
@@ -212,8 +224,7 @@ def found_figures(gan, images, centers, refine=0):
         for k, image in enumerate(as_colour(images)):
             masks = find_objects(image)
             for center in centers[k]:
-                row, column = (center[::-1] * image.shape[:2]).astype(int)
-                mask = next((mask for mask in masks if mask[row, column]), None)
+                mask = mask_at(masks, center)
                 if mask is None:
                     continue
                 blob = owner(maps[k], mask)
@@ -298,8 +309,8 @@ def run(args):
             done[seed] = json.loads(path.read_text())
             continue
         gan, minutes = fit(args, seed)
-        # No seed of the training's worlds.
-        images, centers = make_images(args, N_HELD_OUT, 10_000 + seed)
+        # No seed of the training's worlds, and no digit of theirs.
+        images, centers = make_images(args, N_HELD_OUT, 10_000 + seed, "test")
         figures = edited_figures(gan, seed) | found_figures(gan, images, centers)
         few = found_figures(gan, images, centers, refine=10)
         refined = found_figures(gan, images[:N_REFINED], centers, refine=100)
