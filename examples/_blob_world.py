@@ -96,8 +96,8 @@ def centroid(mask):
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 
 
-def make_digits_world(n_samples, data, *, side=64, random_state=None):
-    """Draw two MNIST digits on each canvas, which do not touch.
+def make_digits_world(n_samples, data, *, subset="train", side=64, random_state=None):
+    """Draw two digits of a part of MNIST on each canvas, which do not touch.
 
     Returns
     -------
@@ -105,7 +105,8 @@ def make_digits_world(n_samples, data, *, side=64, random_state=None):
     centers : list of ndarray of shape (2, 2)
         x and y of the middle of each digit's ink, in parts of the side.
     """
-    digits, rng = load_mnist(data), np.random.default_rng(random_state)
+    digits = load_mnist(data, subset=subset).data
+    rng = np.random.default_rng(random_state)
     images = np.zeros((n_samples, side, side), dtype=np.uint8)
     centers = []
     for image in images:
@@ -118,8 +119,8 @@ def make_digits_world(n_samples, data, *, side=64, random_state=None):
             corners, digits[rng.integers(len(digits), size=2)], strict=True
         ):
             part = image[top : top + 28, left : left + 28]
-            np.maximum(part, digit.reshape(28, 28), out=part)
-            ink = centroid(digit.reshape(28, 28) > 64)
+            np.maximum(part, digit, out=part)
+            ink = centroid(digit > 64)
             places.append((ink + (left, top)) / side)
         centers.append(np.array(places))
     return images, centers

@@ -52,7 +52,9 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
 
     image_shape : tuple of int, default=None
         ``(h, w)`` or ``(h, w, c)`` of flattened images. Without it, rows of 2-D X are
-        signals, images of one pixel's height: their columns have to be in order.
+        signals, images of one pixel's height: their columns have to be in order. Images
+        may have any size; blobs in those of fewer than 16x16 pixels are splatted at
+        full size.
 
     data_range : "auto" or pair of float, default="auto"
         Values that mean black and white, as in :class:`DCGANFeatureExtractor`.
@@ -330,7 +332,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
             As in ``fit``.
         refine : int, default=0
             Steps of an optimiser that improves what the encoder has found, image by
-            image: some hundred for a picture to be edited.
+            image. Each costs several times as much as the encoder. Ten bring blobs
+            closer to where things are; a picture to be edited takes some hundred.
 
         Returns
         -------

@@ -25,8 +25,14 @@ from sklgan.networks._blobs import layout_length
 from sklgan.networks._residual import BlobDiscriminator, BlobEncoder
 from sklgan.networks._splatting import covariances
 
-# Of the blobs' own error, against those of the images.
-_BLOBS_WEIGHT = 10.0
+# Of the blobs' own error, against those of the images, at first and at last. The
+# article has 10 throughout. But which of two blobs owns which of two objects is often
+# undecided, and the squared error of the blobs is then least half way between; the
+# images' errors are not.
+_BLOBS_WEIGHTS = 10.0, 0.1
+
+# Decay, a step, of the average of the encoder's weights, which is the one that remains.
+_EMA_DECAY = 0.99
 
 # Layouts of fakes are drawn towards the mean by a part in this range.
 _TRUNCATION = 0.2, 0.4
@@ -73,14 +79,57 @@ def image_distance(images, others, perceptual):
     return perceptual(images, others) + squares
 
 
+def drawn_layouts(layout, n_samples, latent_dim, device):
+    """Return blobs of fakes to learn from, (n_samples, k), each of a layout of its own.
+
+    Layouts are truncated, and then they exchange their blobs: what a generator draws
+    together is a part of what there is in images, and an encoder that has seen no other
+    fakes takes that for a law.
+    """
+    hidden = layout.hidden(torch.randn(n_samples, latent_dim, device=device))
+    low, high = _TRUNCATION
+    part = low + (high - low) * torch.rand(n_samples, 1, device=device)
+    return exchanged(layout.read(torch.lerp(hidden, hidden.mean(0), part)))
+
+
+def exchanged(blobs):
+    """Return layouts that have each blob from another one of the batch, at random."""
+    n_samples, n_blobs = blobs.x.shape
+    drawn = torch.rand(n_samples, n_blobs, device=blobs.x.device)
+    rows, columns = drawn.argsort(0), torch.arange(n_blobs, device=drawn.device)
+    return blobs._replace(
+        **{
+            name: getattr(blobs, name)[rows, columns]
+            for name in blobs._fields
+            if not name.startswith("background")
+        }
+    )
+
+
+def blobs_weight(step, n_steps):
+    """Return the weight of the blobs' own error, which falls by the same factor."""
+    first, last = _BLOBS_WEIGHTS
+    return first * (last / first) ** min(1.0, step / n_steps)
+
+
 def inversion_loss(
-    encoder, real, fake=None, y=None, *, generator, latent_dim, perceptual
+    encoder,
+    real,
+    fake=None,
+    y=None,
+    *,
+    averaged=None,
+    generator,
+    latent_dim,
+    perceptual,
+    step,
+    n_steps,
 ):
     """Return the encoder's loss, a scalar: five terms.
 
     Perceptual distance and squared error of what is painted of the blobs that were
-    found, in real images and in fakes; of the blobs found in fakes, ten times
-    :func:`blob_distance`. Source: Epstein et al. 2022, section 3.4.
+    found, in real images and in fakes; of the blobs found in fakes,
+    :func:`blob_distance`, at first ten times. Source: Epstein et al. 2022, section 3.4.
 
     Parameters
     ----------
@@ -88,7 +137,7 @@ def inversion_loss(
         ``forward(x) -> (features, layouts)``.
     real : Tensor
         (n, c, h, w) or (n, d).
-    fake, y : Ignored
+    fake, y, averaged : Ignored
         The engine's; fakes are drawn here, because their blobs are needed.
     generator : torch.nn.Module
         With ``layout`` and ``render``; it does not learn.
@@ -96,21 +145,24 @@ def inversion_loss(
         Of its latent vectors.
     perceptual : callable
         ``(images, others) -> distances (n,)``.
+    step : Tensor
+        Number of steps taken, int64 of shape () on the CPU; counted here, in place.
+    n_steps : int
+        Steps of the whole training.
     """
     layout, device = generator.layout, real.device
     with torch.no_grad(), torch.autocast(device.type, enabled=False):
-        hidden = layout.hidden(torch.randn(len(real), latent_dim, device=device))
-        low, high = _TRUNCATION
-        part = low + (high - low) * torch.rand(len(hidden), 1, device=device)
-        blobs = layout.read(torch.lerp(hidden, hidden.mean(0), part))
+        blobs = drawn_layouts(layout, len(real), latent_dim, device)
         fake = generator.render(blobs)
+    weight = blobs_weight(int(step), n_steps)
+    step += 1
     value = 0.0
     for images in (real, fake):
         numbers = encoder(images)[1].float()
         found = layout.read_numbers(numbers)
         painted = generator.render(found)
         value = value + image_distance(painted, images, perceptual).mean()
-    return value + _BLOBS_WEIGHT * blob_distance(found, blobs)
+    return value + weight * blob_distance(found, blobs)
 
 
 def choose_perceptual(name, discriminator, device):
@@ -200,6 +252,7 @@ def train_encoder(gan, X, device, n_epochs):
     """
     seed = of_rank_0(draw_seed(gan, None, False))
     perceptual = choose_perceptual(gan.perceptual, gan.discriminator_, device)
+    step = torch.zeros((), dtype=torch.int64)
     net = AdversarialNet(
         generator=nn.Identity,
         discriminator=encoder_builder(gan._architecture),
@@ -208,13 +261,17 @@ def train_encoder(gan, X, device, n_epochs):
             generator=gan.generator_,
             latent_dim=gan._architecture["latent_dim"],
             perceptual=perceptual,
+            step=step,
+            n_steps=n_epochs * -(-len(X) // gan.batch_size),
         ),
         generator_loss=None,
         to_batch=gan._make_to_batch(device),
         latent_dim=1,
         augment=lambda batch: batch,
         n_critic=1,
-        ema_decay=0.0,
+        ema_decay=_EMA_DECAY,
+        average_discriminator=True,
+        loss_state={"step": step},
         autocast=False,
         lr=gan.learning_rate,
         batch_size=gan.batch_size,
@@ -229,7 +286,8 @@ def train_encoder(gan, X, device, n_epochs):
     networks = gan.generator_, gan.discriminator_
     with torch_seed(seed + 1 + gan.n_iter_, device), while_read(X):
         net.initialize()
-        _begin_from(net.discriminator_, gan)
+        for encoder in (net.discriminator_, net.ema_discriminator_):
+            _begin_from(encoder, gan)
         rows = place_rows(X, device)
         try:
             for network in networks:
@@ -269,10 +327,12 @@ def _open_checkpoint(gan, X, seed):
     )
 
 
-def refined(numbers, images, generator, perceptual, n_steps, learning_rate=0.05):
+def refined(numbers, images, generator, perceptual, n_steps):
     """Return layouts (n, length) that paint the images better, or as well.
 
-    Adam's steps on the numbers of each image, of which the best are kept.
+    Adam's steps on the numbers of each image, of which the best are kept. The rate
+    falls to 0, from one with which they can go as far as the root of ``n_steps``: few
+    steps are long.
 
     Parameters
     ----------
@@ -285,14 +345,12 @@ def refined(numbers, images, generator, perceptual, n_steps, learning_rate=0.05)
     perceptual : callable
         ``(images, others) -> distances (n,)``.
     n_steps : int
-        Of the optimiser.
-    learning_rate : float, default=0.05
-        Of Adam.
+        Of the optimiser, at least 1.
     """
     numbers = numbers.detach().clone().requires_grad_()
-    optimizer = torch.optim.Adam([numbers], lr=learning_rate)
+    optimizer = torch.optim.Adam([numbers], betas=(0.5, 0.999))
     best, least = numbers.detach().clone(), None
-    for _ in range(n_steps + 1):
+    for step in range(n_steps + 1):
         painted = generator.render(generator.layout.read_numbers(numbers))
         distance = image_distance(painted, images, perceptual)
         better = least is None or distance.detach() < least
@@ -301,8 +359,8 @@ def refined(numbers, images, generator, perceptual, n_steps, learning_rate=0.05)
         else:
             best[better] = numbers.detach()[better]
             least = torch.minimum(least, distance.detach())
-        optimizer.zero_grad()
-        (gradient,) = torch.autograd.grad(distance.sum(), numbers)
-        numbers.grad = gradient
-        optimizer.step()
+        if step < n_steps:
+            optimizer.param_groups[0]["lr"] = (1 - step / n_steps) / n_steps**0.5
+            (numbers.grad,) = torch.autograd.grad(distance.sum(), numbers)
+            optimizer.step()
     return best

@@ -45,14 +45,19 @@ def blob_dtype(n_blobs, feature_dim, style_dim):
     Parameters
     ----------
     n_blobs : int
-        Blobs an image.
+        Blobs an image, at least 1.
     feature_dim, style_dim : int
-        Lengths of the vectors of a blob.
+        Lengths of the vectors of a blob, at least 1.
 
     Returns
     -------
     dtype : numpy.dtype
         Structured; one value is one image.
+
+    Raises
+    ------
+    ValueError
+        If one of them is not such a number.
 
     Examples
     --------
@@ -60,6 +65,10 @@ def blob_dtype(n_blobs, feature_dim, style_dim):
     >>> blob_dtype(10, 32, 32)["feature"].shape
     (10, 32)
     """
+    counts = {"n_blobs": n_blobs, "feature_dim": feature_dim, "style_dim": style_dim}
+    for name, count in counts.items():
+        if not isinstance(count, Integral) or count < 1:
+            raise ValueError(f"{name}={count!r} should be an int of at least 1.")
     return np.dtype(
         [
             *((name, np.float32, (n_blobs,)) for name in GEOMETRY),
@@ -238,9 +247,9 @@ def edit(
     move : pair of float, default=None
         ``(dx, dy)``, in parts of the image's width and height, to the right and down.
         One pair for all images, or two arrays of shape (n_samples,).
-    scale : float, default=None
+    scale : float or array-like of shape (n_samples,), default=None
         Factor of the blob's length and breadth; its size grows with the square.
-    rotate : float, default=None
+    rotate : float or array-like of shape (n_samples,), default=None
         Radians from the x axis towards the y axis, which is clockwise to the eye.
     remove : bool, default=False
         Whether the blob goes: its size becomes 0.
@@ -259,8 +268,8 @@ def edit(
     Raises
     ------
     ValueError
-        If there is no such blob, a vector has another length, or what comes out is
-        refused by :func:`check_blobs`.
+        If there is no such blob, a vector has another length, an amount is no number,
+        or what comes out is refused by :func:`check_blobs`.
 
     References
     ----------
@@ -290,16 +299,17 @@ def edit(
         new, blob = _with_copy(B, blob), B.dtype["x"].shape[0]
     if move is not None:
         dx, dy = _pair(move)
-        new["x"][:, blob] += dx
-        new["y"][:, blob] += dy
+        new["x"][:, blob] += _amounts(B, dx, "dx of move")
+        new["y"][:, blob] += _amounts(B, dy, "dy of move")
     if scale is not None:
-        if not np.all(np.asarray(scale) > 0):
+        factors = _amounts(B, scale, "scale")
+        if not (factors > 0).all():
             raise ValueError(
                 f"scale={scale!r} should be positive; remove=True removes a blob."
             )
-        new["size"][:, blob] *= np.square(scale)
+        new["size"][:, blob] *= np.square(factors)
     if rotate is not None:
-        turned = new["angle"][:, blob] + rotate
+        turned = new["angle"][:, blob] + _amounts(B, rotate, "rotate")
         new["angle"][:, blob] = (turned + np.pi / 2) % np.pi - np.pi / 2
     for name, vector in vectors.items():
         new[name][:, blob] = vector
@@ -313,6 +323,20 @@ def _pair(move):
     if not isinstance(move, (tuple, list, np.ndarray)) or len(move) != 2:
         raise ValueError(f"move={move!r} should be a pair (dx, dy).")
     return move
+
+
+def _amounts(B, values, name):
+    """Return a number for all images, or one for each, as an array."""
+    try:
+        amounts = np.asarray(values, dtype=np.float32)
+    except (TypeError, ValueError):
+        amounts = None
+    if amounts is None or amounts.shape not in ((), B.shape):
+        raise ValueError(
+            f"{name}={values!r} should be a number, or one for each of the {len(B)} "
+            "images."
+        )
+    return amounts
 
 
 def _vector(B, name, source):

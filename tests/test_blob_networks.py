@@ -192,8 +192,11 @@ def test_networks_keep_the_contract(shape):
         for name, parameter in module.named_parameters():
             assert parameter.grad is not None, name
             assert parameter.grad.isfinite().all(), name
-    _, numbers = BlobEncoder(shape, layout_length(2, 3, 2), 2)(images)
+    encoder = BlobEncoder(shape, layout_length(2, 3, 2), 2)
+    _, numbers = encoder(images.detach())
     assert generator.render(read_layout(numbers, 2, 3)).shape == images.shape
+    numbers.square().mean().backward()
+    assert all(weight.grad.abs().max() > 0 for weight in encoder.parameters())
 
 
 def test_nothing_is_drawn_in_evaluation():

@@ -74,6 +74,22 @@ def test_scale_and_rotate(B):
     assert_allclose(turned, B["angle"][:, 0] - np.pi / 2, atol=1e-6)
 
 
+def test_an_amount_for_each_image(B):
+    """Factors and angles, as moves, may differ from image to image."""
+    factors = np.array([1.0, 2.0, 3.0])
+    sizes = edit(B, 0, scale=factors)["size"][:, 0]
+    assert_allclose(sizes, B["size"][:, 0] * factors**2, rtol=1e-6)
+    angles = edit(B, 0, rotate=[0.0, 0.1, 0.2])["angle"][:, 0]
+    assert_allclose(angles - B["angle"][:, 0], [0, 0.1, 0.2], atol=1e-6)
+
+
+@pytest.mark.parametrize("counts", [(0, 3, 3), (2, -1, 3), (2, 3, 1.5)])
+def test_counts_of_nothing_are_refused(counts):
+    """Of blobs, and of values of their vectors."""
+    with pytest.raises(ValueError, match="should be an int of at least 1"):
+        blob_dtype(*counts)
+
+
 def test_remove(B):
     """What is not there has size 0."""
     removed = edit(B, 1, remove=True)
@@ -130,6 +146,11 @@ def test_a_blob_that_is_not_there_is_named(B, blob):
         ({"move": (np.nan, 0.0)}, "x=nan of blob 1 of image 0 is not finite"),
         ({"scale": 0}, "scale=0 should be positive; remove=True"),
         ({"scale": np.nan}, "scale=nan should be positive"),
+        ({"scale": [1.0, 2.0]}, "scale=.*one for each of the 3 images"),
+        ({"rotate": "a"}, "rotate='a' should be a number"),
+        ({"rotate": np.nan}, "angle=nan of blob 1 of image 0 is not finite"),
+        ({"move": (0.1, "b")}, "dy of move='b' should be a number"),
+        ({"move": (np.zeros(5), 0.0)}, "dx of move=.*one for each of the 3 images"),
         ({"style_from": 7}, "style_from=7 is no blob"),
         ({"style_from": [1.0, 2.0, 3.0]}, r"shape \(3,\).* style of 2 values"),
         ({"feature_from": np.zeros((2, 3))}, r"shape \(2, 3\).* feature of 3 values"),

@@ -15,6 +15,9 @@ from sklgan.networks._equalized import (
 # The longest side of the last map.
 _LAST = 4
 
+# Width of the encoder's wide layers, of that of the last map.
+_HEAD_WIDTH = 12
+
 # Images whose spread is measured together, and how fast its mean follows.
 _GROUP, _MOMENTUM = 4, 0.01
 
@@ -75,6 +78,8 @@ class _Trunk(nn.Module):
             ResidualBlock(*pair) for pair in zip(widths, widths[1:], strict=False)
         )
         self.n_out, self.last_sides = widths[-1], sizes[-1]
+        lengths = [n * h * w for n, (h, w) in zip(widths, sizes, strict=True)]
+        self.lengths = lengths[1:] or lengths
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the maps after each block, that before the first for want of any."""
@@ -132,7 +137,9 @@ class BlobDiscriminator(nn.Module):
 class BlobEncoder(nn.Module):
     """Find the blobs of images: the discriminator's blocks, and a layout for a logit.
 
-    Its logits are the numbers that stand for blobs, as ``LayoutNetwork`` has them.
+    Its logits are the numbers that stand for blobs, as ``LayoutNetwork`` has them. They
+    are read from the last two maps, of about 8x8 and 4x4, by two wide layers: the last
+    map alone, which is enough for a judgement, says too little of places.
 
     Parameters
     ----------
@@ -151,12 +158,19 @@ class BlobEncoder(nn.Module):
     def __init__(self, in_shape: tuple[int, ...], n_outputs: int, n_filters: int = 16):
         super().__init__()
         self.trunk = _Trunk(in_shape, n_filters)
-        width = self.trunk.n_out
-        height, breadth = self.trunk.last_sides
-        self.dense = EqualLinear(width * height * breadth, 4 * width)
-        self.head = EqualLinear(4 * width, n_outputs)
+        width = _HEAD_WIDTH * self.trunk.n_out
+        self.dense = nn.ModuleList(
+            [
+                EqualLinear(sum(self.trunk.lengths[-2:]), width),
+                EqualLinear(width, width),
+            ]
+        )
+        self.head = EqualLinear(width, n_outputs)
 
     def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
         """Return each block's activation (n, c, h, w) and layouts (n, n_outputs)."""
         features = self.trunk(x)
-        return features, self.head(activated(self.dense(features[-1].flatten(1))))
+        seen = torch.cat([one.flatten(1) for one in features[-2:]], dim=1)
+        for layer in self.dense:
+            seen = activated(layer(seen))
+        return features, self.head(seen)
