@@ -98,7 +98,7 @@ def add_spectral_norm(module: nn.Module) -> nn.Module:
     >>> import torch
     >>> from sklgan.networks import add_spectral_norm
     >>> layer = add_spectral_norm(torch.nn.Linear(3, 5))
-    >>> round(float(torch.linalg.matrix_norm(layer.weight, 2)), 1)
+    >>> round(torch.linalg.matrix_norm(layer.weight, 2).item(), 1)
     1.0
     """
     layers = {n: m for n, m in module.named_modules() if isinstance(m, _LAYERS)}
