@@ -2,6 +2,7 @@
 
 from sklgan.augment import compose
 from sklgan.networks._build import check_pair
+from sklgan.networks._resnet import check_image_size
 
 # What is no parameter's name.
 _IN_WORDS = {
@@ -28,7 +29,8 @@ def choose_architecture(gan, *, n_outputs=1, batch_norm=True, **options):
     Raises
     ------
     ValueError
-        If ``network`` is for images and X is flat, or is no pair of networks.
+        If ``network`` is for images and X is flat, or for larger ones, or is no pair of
+        networks.
     """
     flat = gan.image_shape_ is None
     network = gan.network
@@ -45,6 +47,8 @@ def choose_architecture(gan, *, n_outputs=1, batch_norm=True, **options):
     shape = (gan.n_features_in_,)
     if not flat:
         height, width, channels = gan.image_shape_
+        if network == "resnet18":
+            check_image_size(height, width)
         shape = (channels, height, width)
     architecture = {
         "network": network,

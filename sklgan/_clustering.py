@@ -39,7 +39,8 @@ class CategoricalGANClusterer(ClusterMixin, BaseGAN):
     latent_dim : int, default=100
         Number of latent variables, the generator's input.
 
-    network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep"} or tuple, default="auto"
+    network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep", "sndcgan", "resnet18"} or \
+tuple, default="auto"
         As in :class:`SemiSupervisedGANClassifier`.
 
     image_shape : tuple of int, default=None

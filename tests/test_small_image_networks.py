@@ -164,3 +164,13 @@ def test_estimators_take_them_by_name(name, digits):
     assert classifier.predict_proba(X).shape == (40, len(np.unique(y)))
     clusterer = CategoricalGANClusterer(3, network=name, **CHEAP).fit(X)
     assert clusterer.predict_proba(X).shape == (40, 3)
+
+
+def test_images_that_are_too_small_leave_no_checkpoint(tmp_path):
+    X, y = np.zeros((20, 7, 7), np.uint8), np.arange(20) % 2
+    gan = SemiSupervisedGANClassifier(
+        network="resnet18", checkpoint=tmp_path / "checkpoint", **CHEAP
+    )
+    with pytest.raises(ValueError, match="at least 8x8 pixels, but they are 7x7"):
+        gan.fit(X, y)
+    assert not (tmp_path / "checkpoint").exists()

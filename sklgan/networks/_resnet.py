@@ -27,6 +27,16 @@ def _normalized(conv: nn.Conv2d, group_norm: bool) -> nn.Sequential:
     return nn.Sequential(conv, *([nn.GroupNorm(_n_groups(n), n)] if group_norm else []))
 
 
+def check_image_size(height: int, width: int) -> None:
+    """Raise ValueError if images are too small to be halved three times."""
+    if min(height, width) < _SMALLEST_SIDE:
+        raise ValueError(
+            f"network='resnet18' needs images of at least {_SMALLEST_SIDE}x"
+            f"{_SMALLEST_SIDE} pixels, but they are {height}x{width} (height x "
+            "width); use network='dcgan', which takes any size, or enlarge them."
+        )
+
+
 class _BasicBlock(nn.Module):
     """Two 3x3 convolutions beside what skips them, then LeakyReLU(0.2)."""
 
@@ -100,12 +110,7 @@ class ResNet18Discriminator(nn.Module):
     ):
         super().__init__()
         channels, height, width = in_shape
-        if min(height, width) < _SMALLEST_SIDE:
-            raise ValueError(
-                f"network='resnet18' needs images of at least {_SMALLEST_SIDE}x"
-                f"{_SMALLEST_SIDE} pixels, but they are {height}x{width} (height x "
-                "width); use network='dcgan', which takes any size, or enlarge them."
-            )
+        check_image_size(height, width)
         stem = nn.Conv2d(channels, n_filters, 3, padding=1, bias=not group_norm)
         layers = [
             nn.Sequential(
