@@ -71,7 +71,8 @@ tuple, default="auto"
 
     adversarial_weight : float, default=1.0
         Weight of what generated images teach under the other objectives. 0 trains no
-        generator, in less time.
+        generator and no realness, in less time: ``sample`` and ``score_samples`` are
+        then those of untrained networks.
 
     gradient_penalty : "auto" or float, default="auto"
         Weight of the gradient penalty: lambda of WGAN-GP for ``"wasserstein"``
@@ -80,8 +81,9 @@ tuple, default="auto"
         batch normalisation.
 
     spectral_norm : bool, default=False
-        Whether the discriminator's weights have a spectral norm of 1, in place of
-        batch normalisation. Those of ``"sndcgan"`` always have.
+        Whether the weights of the discriminator's layers have a spectral norm of 1, in
+        place of batch normalisation. Those of ``"sndcgan"`` always have. The small
+        networks on top of the layers, under other objectives, are free.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator; 5 is usual for
@@ -104,7 +106,8 @@ tuple, default="auto"
     augment : str, list of str or callable, default=None
         Differentiable augmentations of real and fake images alike, such as ``"flip"``,
         ``"translation"``, ``"color"`` and ``"cutout"``; see :mod:`sklgan.augment`.
-        Helps where there are few images.
+        Helps where there are few images. The views of ``objective="contrastive"``;
+        None is ``"simclr"`` there.
 
     layers : "all", "last" or list of int, default="all"
         Layers whose activations are the features, counted from 1; ``"last"`` is the

@@ -269,7 +269,7 @@ def _saturation(gan, real, fake):
 
 def _has_plain_losses(gan):
     """Tell whether the losses of the history are adversarial alone."""
-    other = hasattr(gan, "classes_") or gan._architecture.get("n_projections")
+    other = hasattr(gan, "classes_") or _is_self_taught(gan)
     return gan._architecture["n_outputs"] == 1 and not other
 
 
@@ -309,10 +309,20 @@ def _findings(gan, figures, has_generator):
         yield _no_learning(gan, figures)
 
 
+def _is_self_taught(gan):
+    """Tell whether the layers learn from another task than the adversarial one."""
+    return bool(gan._architecture.get("n_projections"))
+
+
+def _takes_penalties(gan):
+    """Tell whether the estimator has losses with gradient penalties."""
+    return hasattr(gan, "gradient_penalty") and not _is_self_taught(gan)
+
+
 def _mode_collapse(gan, figures):
     """Return the finding that samples are alike."""
     remedy = {"learning_rate": gan.learning_rate / 5}
-    if getattr(gan, "gradient_penalty", None) is not None and gan.loss in (
+    if _takes_penalties(gan) and gan.loss in (
         "nonsaturating",
         "hinge",
         "least_squares",
@@ -333,9 +343,11 @@ def _discriminator_won(gan, figures):
     remedy = {"learning_rate": gan.learning_rate / 2}
     if gan.n_critic > 1:
         remedy["n_critic"] = 1
+    elif _is_self_taught(gan):
+        pass  # its views are the task's, and it knows no penalties
     elif gan.augment is None and gan.image_shape_ is not None:
         remedy["augment"] = ("translation", "cutout")
-    elif getattr(gan, "gradient_penalty", None) is not None:
+    elif _takes_penalties(gan):
         remedy["gradient_penalty"] = 10.0
     text = (
         f"it tells samples from X in {figures['separation']:.1%} of pairs, its loss is "

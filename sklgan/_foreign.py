@@ -317,8 +317,9 @@ def tutorial_state(network, part, image_shape):
     if not isinstance(network, ours[part]):
         raise ValueError(
             f"The {part} is a {type(network).__name__}, but only networks of "
-            "network='dcgan' can be written in the PyTorch tutorial's form; "
-            "joblib.dump keeps the estimator, export_onnx the network."
+            "network='dcgan' and objective='adversarial' can be written in the PyTorch "
+            "tutorial's form; part='generator' may be one. joblib.dump keeps the "
+            "estimator, export_onnx the network."
         )
     convs, _ = _layers(network)
     whole, *halving = convs if part == "generator" else convs[::-1]

@@ -3,6 +3,7 @@
 Source: Epstein et al. 2022, section 3.4 (arXiv:2205.02837).
 """
 
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from sklgan._tensors import torch_seed
 from sklgan._training import (
     AdversarialNet,
     EpochProgress,
+    TrainingDivergedError,
     is_main_process,
+    leave_group,
     of_rank_0,
     settled_discriminator,
 )
@@ -283,25 +286,39 @@ def train_encoder(gan, X, device, n_epochs):
         device=device,
         verbose=0,
     )
-    networks = gan.generator_, gan.discriminator_
     with torch_seed(seed + 1 + gan.n_iter_, device), while_read(X):
         net.initialize()
         for encoder in (net.discriminator_, net.ema_discriminator_):
             _begin_from(encoder, gan)
         rows = place_rows(X, device)
         try:
-            for network in networks:
-                network.requires_grad_(False)
-            if n_epochs > 0:
-                net.train(rows)
+            with _frozen(gan.generator_, gan.discriminator_):
+                if n_epochs > 0:
+                    net.train(rows)
         finally:
-            for network in networks:
-                network.requires_grad_(True)
             gan.encoder_history_ = [
                 {("loss" if key == "d_loss" else key): row[key] for key in row}
                 for row in net.history_rows(0)
             ]
             gan.encoder_ = settled_discriminator(net, rows)
+
+
+@contextmanager
+def _frozen(*networks):
+    """Let networks not learn within the context; whoever fails there goes on alone."""
+    for network in networks:
+        network.requires_grad_(False)
+    try:
+        yield
+    except TrainingDivergedError:
+        raise  # by all processes alike
+    except BaseException:
+        # What follows must not wait for processes that have not failed.
+        leave_group()
+        raise
+    finally:
+        for network in networks:
+            network.requires_grad_(True)
 
 
 def _begin_from(encoder, gan):

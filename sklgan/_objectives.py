@@ -147,7 +147,7 @@ def bind_objective(gan, penalty_weight):
             "or (h, w, c) if its rows are flattened images, else "
             "objective='contrastive'."
         )
-    if gan.augment is None and gan.objective == "contrastive":
+    if gan.objective == "contrastive" and gan.augment in (None, [], ()):
         augment = compose(_VIEWS["flat" if flat else "images"])
     else:
         augment = choose_augmentation(gan, "augment")
@@ -183,6 +183,6 @@ def check_objective(gan):
     if objective == "contrastive" and gan.batch_size < _SMALLEST_BATCH:
         raise ValueError(
             f"batch_size={gan.batch_size} is too small for objective={objective!r}, "
-            "which compares the images of a batch; set it to at least "
+            "which compares the images of a batch, at most so many; set it to at least "
             f"{_SMALLEST_BATCH}, better to 128."
         )

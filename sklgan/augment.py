@@ -100,7 +100,9 @@ def affine(images: Tensor) -> Tensor:
     aspect = images.shape[2] / images.shape[3]
     matrix = [cos, (shear * cos - sin) * aspect, zero]
     matrix = torch.stack([*matrix, sin / aspect, shear * sin + cos, zero])
-    grid = affine_grid(matrix.T.reshape(n, 2, 3), images.shape, align_corners=False)
+    # Autocast would round where pixels come from.
+    with torch.autocast(images.device.type, enabled=False):
+        grid = affine_grid(matrix.T.reshape(n, 2, 3), images.shape, align_corners=False)
     changed = grid_sample(
         images, grid.to(images.dtype), padding_mode="border", align_corners=False
     )

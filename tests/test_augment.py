@@ -294,3 +294,12 @@ def test_noise_has_its_scale():
         added = noise(torch.ones(shape), scale=0.3) - 1
         assert float(added.std()) == pytest.approx(0.3, rel=0.05)
         assert abs(float(added.mean())) < 0.02
+
+
+def test_affine_is_not_rounded_under_autocast():
+    images = torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    plain = affine(images)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_close(affine(images), plain)

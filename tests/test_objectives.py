@@ -16,7 +16,8 @@ from torch import nn
 from torch.testing import assert_close
 
 from sklgan import DCGANFeatureExtractor
-from sklgan._objectives import turned
+from sklgan._diagnosis import THRESHOLDS, _discriminator_won, _mode_collapse
+from sklgan._objectives import PROJECTIONS, bind_objective, turned
 from sklgan.augment import flip
 from sklgan.losses import fakes_apart, nt_xent
 from sklgan.networks import (
@@ -118,6 +119,66 @@ def test_one_realness_reaches_the_layers_and_the_other_does_not():
     assert learned.abs().sum() > 0
     (projected,) = torch.autograd.grad(logits[:, 2:].square().sum(), images)
     assert projected.abs().sum() > 0
+
+
+def engine_losses(objective):
+    """Return the pair of losses of an objective, as the engine is given it."""
+    gan = make_gan(objective=objective, augment=flip)
+    gan.image_shape_ = (16, 16, 3)
+    losses = bind_objective(gan, 0.0)
+    return losses["discriminator_loss"], losses["generator_loss"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "reaches"), [("contrastive", 0), ("rotation", 1)]
+)
+def test_what_the_adversarial_loss_teaches(objective, reaches):
+    """Realness reaches the layers under "rotation", and stops above otherwise."""
+    torch.manual_seed(0)
+    shape = (3, 16, 16)
+    network = SelfTaughtDiscriminator(
+        lambda: DCGANDiscriminator(shape, n_filters=4), shape, PROJECTIONS[objective]
+    )
+    d_loss, g_loss = engine_losses(objective)
+    real, fake = torch.randn(2, 10, *shape)
+
+    def gradients(value, inputs):
+        return torch.autograd.grad(value, inputs, allow_unused=True)
+
+    head = next(network.realness.parameters())
+    layers = next(network.network.parameters())
+    # Heads that say nothing teach nothing: what is left is the adversarial loss.
+    with torch.no_grad():
+        for layer in network.heads.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.zero_()
+                layer.bias.fill_(1.0)
+    of_head, of_layers = gradients(d_loss(network, real, fake), [head, layers])
+    assert of_head.abs().max() > 0
+    assert bool(of_layers.abs().max() > 1e-9) == bool(reaches)
+    fake.requires_grad_()
+    network.requires_grad_(False)
+    (of_fake,) = gradients(g_loss(network, real, fake), [fake])
+    assert of_fake.abs().max() > 0
+
+
+@pytest.mark.parametrize("loss", [nt_xent, fakes_apart])
+def test_contrasts_are_float32_under_autocast(loss):
+    z = torch.randn(2, 16, 8, generator=torch.Generator().manual_seed(0))
+    plain = loss(*z)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert_close(loss(*z), plain)
+
+
+@pytest.mark.parametrize("objective", OTHERS)
+def test_remedies_can_be_taken(objective, digits):
+    X = digits[0][:60]
+    gan = make_gan(objective=objective, max_epochs=1).fit(X)
+    figures = dict.fromkeys(THRESHOLDS, 0.0)
+    for find in (_mode_collapse, _discriminator_won):
+        remedy = find(gan, figures).remedy
+        assert "augment" not in remedy
+        make_gan(objective=objective, max_epochs=1).set_params(**remedy).fit(X)
 
 
 @pytest.mark.parametrize("objective", OTHERS)
@@ -237,8 +298,13 @@ def test_a_continuation_goes_on(digits):
     X = digits[0]
     whole = make_gan(objective="contrastive", max_epochs=2).fit(X)
     parts = make_gan(objective="contrastive", max_epochs=1, warm_start=True).fit(X)
+    before = parts.discriminator_.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
     parts.fit(X)
     assert parts.n_iter_ == whole.n_iter_ == 2
+    # A few steps of Adam from where it was; other initial weights would be far off.
+    for name, value in parts.discriminator_.named_parameters():
+        assert (value - before[name]).abs().max() < 0.02, name
 
 
 def test_a_stream_goes_on_in_a_copy(digits):

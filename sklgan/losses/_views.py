@@ -28,8 +28,8 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
     ----------
     Chen et al. 2020, equation 1 (arXiv:2002.05709).
     """
-    z = normalize(torch.cat([first, second]).float(), dim=1)
-    similarity = z @ z.T / temperature
+    z = torch.cat([first, second])
+    similarity = _cosine(z, z) / temperature
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
     partner = torch.arange(len(z), device=z.device).roll(len(first))
     return cross_entropy(similarity.masked_fill(own, -torch.inf), partner)
@@ -59,10 +59,18 @@ def fakes_apart(fake: Tensor, real: Tensor, temperature: float = 0.1) -> Tensor:
     ----------
     Jeong and Shin 2021, section 3 (arXiv:2103.09742), after Khosla et al. 2020.
     """
-    fake, real = (normalize(z.float(), dim=1) for z in (fake, real))
     n = len(fake)
     own = torch.eye(n, dtype=torch.bool, device=fake.device)
-    among = (fake @ fake.T / temperature).masked_fill(own, -torch.inf)
-    to_real = fake @ real.T / temperature
+    among = (_cosine(fake, fake) / temperature).masked_fill(own, -torch.inf)
+    to_real = _cosine(fake, real) / temperature
     log_p = among - torch.cat([among, to_real], dim=1).logsumexp(dim=1, keepdim=True)
     return -log_p.masked_fill(own, 0.0).sum() / (n * (n - 1))
+
+
+def _cosine(first: Tensor, second: Tensor) -> Tensor:
+    """Return the cosines of all pairs of rows, (n, m), in float32.
+
+    Under autocast their errors would be a third of the temperature.
+    """
+    with torch.autocast(first.device.type, enabled=False):
+        return normalize(first.float(), dim=1) @ normalize(second.float(), dim=1).T

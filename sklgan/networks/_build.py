@@ -89,7 +89,7 @@ def network_builders(
     spectral_norm : bool, default=False
         Give all linear layers and convolutions of the discriminator, of a user's class
         as well, weights of spectral norm 1; named ones then have no other
-        normalisation. ``"sndcgan"`` is so always.
+        normalisation. ``"sndcgan"`` is so always. Heads are left free.
     generator_options : dict, default=None
         Other keywords of the generator, of a user's class as well.
     n_projections : sequence of int, default=None
