@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklgan import (
+    BlobGAN,
     CategoricalGANClusterer,
     DCGANFeatureExtractor,
     DistributedTrainingError,
@@ -147,6 +148,13 @@ class FailsOnRank1(networks.DCGANGenerator):
         return super().forward(z)
 
 
+def distance_that_fails(images, others):
+    """Return an encoder's perceptual distance; raise on rank 1."""
+    if RANK == 1:
+        raise ValueError("a distance's own")
+    return (images - others).square().flatten(1).mean(1)
+
+
 def told_while_kept(gan, X):
     """Return how a fit ends if a program keeps its error and with it a step's frames.
 
@@ -206,6 +214,7 @@ def fail_all(out):
     other = X + np.float32(RANK)
     hole = np.where(RANK == 1, np.nan, X)
     fails = {**params, "network": (FailsOnRank1, networks.DCGANDiscriminator)}
+    blobs = {**params, "max_epochs": 1, "perceptual": distance_that_fails}
     lines = {
         "parameters": fit(learning_rate=1e-3 * (RANK + 1)),
         "epochs": fit(max_epochs=1 + RANK),
@@ -224,6 +233,7 @@ def fail_all(out):
         "afterwards": fit(),
         "file": fit(**once, callbacks=[OnRank1(ValueError("cut"))]),
         "file again": fit(**once, callbacks=[CountFrom()]),
+        "encoder": outcome(BlobGAN(**blobs), X[:60]),
         "kept": told_while_kept(DCGANFeatureExtractor(**fails), X),
     }
     path = out / f"lines{RANK}.txt"

@@ -105,6 +105,7 @@ ENDINGS = {
     "afterwards": ["3 epochs"] * 2,
     "file": [LOST, "ValueError: cut"],
     "file again": ["3 epochs, from 1"] * 2,
+    "encoder": [LOST, "ValueError: a distance's own"],
     "kept": [
         "DistributedTrainingError, of which both know",
         "ValueError, of which both know",
