@@ -22,6 +22,14 @@ PROJECTIONS = {"contrastive": (128, 128), "rotation": (4,)}
 # Of the generator's share in the rotations, Chen et al.'s.
 _ROTATED_FAKES = 0.2
 
+# What two views differ in, unless the user says otherwise.
+_VIEWS = {"images": "simclr", "flat": "noise"}
+
+# Few images in a batch say little about how they differ.
+_SMALLEST_BATCH = 8
+
+_NEED_PENALTIES = ("wasserstein", "relativistic")
+
 
 def d_contrastive(
     discriminator, real, fake, y=None, *, augment, loss, adversarial_weight
@@ -33,14 +41,21 @@ def d_contrastive(
     (arXiv:2103.09742).
     """
     logits = discriminator(torch.cat([augment(real), augment(real)]))[1].float()
-    value = nt_xent(*logits[:, 2:130].chunk(2))
+    seen, told = _projections(logits)
+    value = nt_xent(*seen.chunk(2))
     if fake is None:
         return value
     fake_logits = discriminator(augment(fake))[1].float()
-    apart = fakes_apart(fake_logits[:, 130:], logits[:, 130:])
+    _, fakes_told = _projections(fake_logits)
+    apart = fakes_apart(fakes_told, told)
     d_loss, _ = ADVERSARIAL_LOSSES[loss]
     told_apart = d_loss(logits[:, 1], fake_logits[:, 1])
     return value + adversarial_weight * (apart + told_apart)
+
+
+def _projections(logits):
+    """Return what the contrast's two heads say, (n, 128) each."""
+    return logits[:, 2:].split(PROJECTIONS["contrastive"], dim=1)
 
 
 def g_contrastive(discriminator, real, fake, *, augment, loss):
@@ -98,14 +113,6 @@ def turned(images, turns):
         images = torch.where(turns % 2 == 1, quarter, images)
     return torch.where(turns >= 2, images.flip(2, 3), images)
 
-
-# What two views differ in, unless the user says otherwise.
-_VIEWS = {"images": "simclr", "flat": "noise"}
-
-# Few images in a batch say little about how they differ.
-_SMALLEST_BATCH = 8
-
-_NEED_PENALTIES = ("wasserstein", "relativistic")
 
 _PAIRS = {
     "contrastive": (d_contrastive, g_contrastive),
