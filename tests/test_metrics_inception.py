@@ -26,6 +26,7 @@ class FeatureExtractorInceptionV3(torch.nn.Module):
         self.features_list = features_list
 
     def forward(self, x):
+        assert not self.training
         assert torch.is_tensor(x)
         assert x.dtype == torch.uint8
         assert x.dim() == 4

@@ -90,3 +90,10 @@ def test_no_standard_error_where_none_is_asked_for():
     distance, error = kernel_distance(X, X + 1, n_subsets=1)
     assert np.isnan(error)
     assert distance == kernel_distance(X, X + 1, random_state=0)[0]
+
+
+@pytest.mark.parametrize("n_subsets", [0, -1, True, 2.5, "a", None])
+def test_number_of_parts_is_checked(n_subsets):
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match="n_subsets="):
+        kernel_distance(X, X + 1, n_subsets=n_subsets)

@@ -124,6 +124,8 @@ class InceptionFeatures(TransformerMixin, BaseEstimator):
             half_range=half_range,
             image_shape=self.image_shape_,
         )
+        # torch-fidelity 0.3 leaves its network in training mode.
+        network.eval()
         parts = []
         batches = closing(read_batches(X, self.batch_size))
         with torch.inference_mode(), batches as batches:

@@ -3,7 +3,12 @@
 import numpy as np
 from sklearn.utils import check_random_state, gen_batches
 
-from sklgan.metrics._checks import check_enough, check_features, random_parts
+from sklgan.metrics._checks import (
+    check_count,
+    check_enough,
+    check_features,
+    random_parts,
+)
 
 # Rows of a kernel matrix that are held at a time.
 _KERNEL_ROWS = 512
@@ -37,12 +42,14 @@ def kernel_distance(X, Y, *, n_subsets=10, random_state=None):
     distance : float
         In units of the kernel.
     standard_error : float
-        Of the distance; too large, never too small, where the distributions agree.
+        Of the distance. Where the distributions agree it is too large on average with
+        the default number of parts; with 2 or 3 it says little.
 
     Raises
     ------
     ValueError
-        If the numbers of features differ, or X or Y has less than 2 rows.
+        If the numbers of features differ, X or Y has less than 2 rows, or ``n_subsets``
+        is no int of at least 1.
 
     References
     ----------
@@ -59,6 +66,7 @@ def kernel_distance(X, Y, *, n_subsets=10, random_state=None):
     >>> near < error < far
     True
     """
+    check_count("n_subsets", n_subsets)
     X, Y = check_features(X=X, Y=Y)
     check_enough(2, "the kernel distance", X=X, Y=Y)
     rng = check_random_state(random_state)
