@@ -1,5 +1,7 @@
 """The kernel distance against its definition."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -30,6 +32,27 @@ def test_kernel_distance_is_the_double_sum(shapes):
     X, Y = (rng.normal(size=shape) for shape in shapes)
     distance, _ = kernel_distance(X, Y + 0.5)
     assert distance == pytest.approx(double_sum(X, Y + 0.5), rel=1e-12)
+
+
+@pytest.mark.parametrize(("offset", "spread"), [(1e4, 1e-1), (1e4, 1e-4), (-1e6, 1.0)])
+def test_rows_far_from_0_and_near_each_other(offset, spread):
+    """Against exact arithmetic; the definition in float64 would have no digit right."""
+    rng = np.random.default_rng(0)
+    X, Y = (offset + spread * rng.normal(size=(n, 3)) for n in (6, 5))
+    exact = double_sum(*([[Fraction(v) for v in row] for row in A] for A in (X, Y)))
+    distance, _ = kernel_distance(X, Y)
+    assert distance == pytest.approx(float(exact), rel=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e60, 1e-200])
+def test_values_that_float64_cannot_compare_are_refused(scale):
+    """Instead of NaN or 0; those just within are compared."""
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    with pytest.raises(ValueError, match=r"Y holds values up to .*divide both"):
+        kernel_distance(X, scale * X)
+    distance, error = kernel_distance(1e44 * X[:10], 1e44 * X[10:])
+    assert np.isfinite([distance, error]).all()
+    assert distance != 0
 
 
 def test_kernel_distance_of_more_rows_than_a_block():

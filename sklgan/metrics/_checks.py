@@ -5,6 +5,9 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_array
 
+# The cubes of a kernel stay finite, added up over more pairs than fit in memory.
+_LARGEST = 1e45
+
 
 def check_features(**arrays):
     """Return two arrays of features, by the names of their parameters, in float64.
@@ -12,11 +15,12 @@ def check_features(**arrays):
     Raises
     ------
     ValueError
-        If one is no finite matrix, or their numbers of columns differ.
+        If one is no finite matrix, its largest value is beyond 1e45 or, other than 0,
+        within 1e-45, or their numbers of columns differ.
     """
     first, second = arrays
     X, Y = (
-        check_array(array, dtype=np.float64, input_name=name)
+        _check_size(name, check_array(array, dtype=np.float64, input_name=name))
         for name, array in arrays.items()
     )
     if X.shape[1] != Y.shape[1]:
@@ -25,6 +29,17 @@ def check_features(**arrays):
             "features of the same transformer."
         )
     return X, Y
+
+
+def _check_size(name, array):
+    """Return an array unless its values are too large or too small to compare."""
+    largest = max(array.max(), -array.min())
+    if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+        raise ValueError(
+            f"{name} holds values up to {largest:.3g}, whose powers float64 cannot "
+            "hold; divide both arrays by one number first."
+        )
+    return array
 
 
 def check_enough(n_needed, purpose, remedy="", **arrays):
