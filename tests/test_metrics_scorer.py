@@ -4,11 +4,12 @@ import pickle
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import MinMaxScaler
+from sklearn.preprocessing import MinMaxScaler, Normalizer
 
 from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier
 from sklgan.metrics import (
@@ -56,6 +57,16 @@ def test_features_that_are_not_fitted_are_those_of_the_held_out_images(gan, digi
     score = sample_quality_scorer(features=pca)(gan, X)
     assert not hasattr(pca, "components_")
     fitted = PCA(3).fit(X.reshape(100, -1))
+    assert score == sample_quality_scorer(features=fitted)(gan, X)
+
+
+def test_pipeline_whose_last_step_has_no_state_is_fitted_too(gan, digits):
+    """scikit-learn takes such a pipeline for fitted, whatever stands before."""
+    X = digits[0][100:]
+    pipeline = make_pipeline(PCA(3), Normalizer())
+    score = sample_quality_scorer(features=pipeline)(gan, X)
+    assert not hasattr(pipeline[0], "components_")
+    fitted = clone(pipeline).fit(X.reshape(100, -1))
     assert score == sample_quality_scorer(features=fitted)(gan, X)
 
 
@@ -178,8 +189,10 @@ def test_what_cannot_be_scored_is_refused(gan, digits):
         sample_quality_scorer("fid")
     with pytest.raises(ValueError, match="n_samples=0"):
         sample_quality_scorer(n_samples=0)
-    with pytest.raises(TypeError, match="features='pca' has no transform"):
+    with pytest.raises(TypeError, match="features='pca' is no transformer"):
         sample_quality_scorer(features="pca")
+    with pytest.raises(TypeError, match=r"PCA'> is no transformer; .*PCA\(n_comp"):
+        sample_quality_scorer(features=PCA)
     pipeline = make_pipeline(gan, LogisticRegression())
     with pytest.raises(TypeError, match="LogisticRegression cannot draw samples"):
         sample_quality_scorer()(pipeline.fit(X[:50], y[:50]), X)

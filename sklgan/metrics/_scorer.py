@@ -116,10 +116,12 @@ class _SampleQualityScorer:
             raise ValueError(f"metric={metric!r} is none of {sorted(_SCORES)}.")
         if n_samples is not None:
             check_count("n_samples", n_samples)
-        if features is not None and not hasattr(features, "transform"):
-            raise TypeError(
-                f"features={features!r} has no transform; give a transformer, or None."
-            )
+        if isinstance(features, type) or not hasattr(features, "transform"):
+            if features is not None:
+                raise TypeError(
+                    f"features={features!r} is no transformer; give an object with a "
+                    "transform, such as PCA(n_components=50), or None."
+                )
         self.metric = metric
         self.features = features
         self.n_samples = n_samples
@@ -132,20 +134,23 @@ class _SampleQualityScorer:
         gan, X = _generator_and_images(estimator, X)
         real = _rows(gan, X)
         samples = gan.sample(self.n_samples or len(real), self.random_state)
-        transform = self._transform(gan, real)
         return float(
-            _SCORES[self.metric](transform(real), transform(_rows(gan, samples)))
+            _SCORES[self.metric](*self._describe(gan, real, _rows(gan, samples)))
         )
 
-    def _transform(self, gan, real):
-        """Return the function from rows to features."""
+    def _describe(self, gan, real, samples):
+        """Return the features of real rows and of samples."""
         if self.features is None:
-            return _untrained_space(real, gan.image_shape_)
+            transform = _untrained_space(real, gan.image_shape_)
+            return transform(real), transform(samples)
         try:
             check_is_fitted(self.features)
+            # A pipeline is asked by its last step alone, which may have no state.
+            described = self.features.transform(real)
         except NotFittedError:
-            return clone(self.features).fit(real).transform
-        return self.features.transform
+            transformer = clone(self.features).fit(real)
+            return transformer.transform(real), transformer.transform(samples)
+        return described, self.features.transform(samples)
 
 
 def _generator_and_images(estimator, X):
