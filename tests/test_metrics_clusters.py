@@ -33,6 +33,16 @@ def test_lengths_must_agree():
         cluster_accuracy([0, 1], [0, 1, 1])
 
 
+def test_rows_without_a_label_are_refused():
+    """They are no class that a cluster could stand for."""
+    with pytest.raises(ValueError, match=r"labels_true holds -1, no label, in 2 row"):
+        cluster_accuracy([0, -1, 1, -1], [0, 1, 1, 0])
+    with pytest.raises(ValueError, match="Input labels_true contains NaN"):
+        cluster_accuracy([0.0, np.nan, 1.0], [0, 1, 1])
+    with pytest.raises(ValueError, match="Input labels_pred contains NaN"):
+        cluster_accuracy(["a", "b", "b"], [0, 1, np.nan])
+
+
 def test_no_rows_are_an_error():
     """Not a NaN."""
     with pytest.raises(ValueError, match="empty"):

@@ -1,5 +1,7 @@
 """The Frechet distance against its definition, and against closed forms."""
 
+import re
+
 import numpy as np
 import pytest
 from scipy.linalg import sqrtm
@@ -157,8 +159,28 @@ def test_too_few_rows_are_refused_with_the_number_needed():
     distance, error = frechet_distance(Y, Y + 1)
     assert distance == pytest.approx(20)
     assert np.isnan(error)
-    with pytest.raises(ValueError, match=r"leaves 18; correct_bias needs 21"):
+    with pytest.raises(ValueError, match=r"leaves 18; correct_bias .* so 24 rows of"):
         frechet_distance(Y, Y + 1, correct_bias=True)
+
+
+@pytest.mark.parametrize("n_subsets", [2, 3, 10, 100])
+def test_the_number_of_rows_named_for_the_correction_is_the_least(n_subsets):
+    """With one row less the message comes again."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 20))
+    with pytest.raises(ValueError, match="correct_bias needs 21") as caught:
+        frechet_distance(X[:21], X[:21], n_subsets=n_subsets, correct_bias=True)
+    n = int(re.search(r"so (\d+) rows of each", str(caught.value))[1])
+    frechet_distance(X[:n], X[:n], n_subsets=n_subsets, correct_bias=True)
+    with pytest.raises(ValueError, match=f"so {n} rows"):
+        frechet_distance(X[: n - 1], X[:n], n_subsets=n_subsets, correct_bias=True)
+
+
+def test_one_part_tells_no_bias():
+    """No number of rows would help."""
+    X = np.random.default_rng(0).normal(size=(60, 20))
+    with pytest.raises(ValueError, match="n_subsets=1 leaves no rows.*give 2 or more"):
+        frechet_distance(X, X, n_subsets=1, correct_bias=True)
 
 
 def test_what_is_no_pair_of_features_is_refused():

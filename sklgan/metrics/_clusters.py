@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics.cluster import contingency_matrix
-from sklearn.utils import check_consistent_length
+from sklearn.utils import check_array, check_consistent_length
 
 
 def cluster_accuracy(labels_true, labels_pred):
@@ -16,9 +16,10 @@ def cluster_accuracy(labels_true, labels_pred):
     Parameters
     ----------
     labels_true : array-like of shape (n_samples,)
-        Classes.
+        Classes. Leave rows without a label (-1) out of both arrays.
     labels_pred : array-like of shape (n_samples,)
-        Clusters; their names do not matter, nor does their number.
+        Clusters; their names do not matter, nor does their number. Noise (-1) of a
+        clusterer such as DBSCAN counts as one more cluster.
 
     Returns
     -------
@@ -28,7 +29,8 @@ def cluster_accuracy(labels_true, labels_pred):
     Raises
     ------
     ValueError
-        If the lengths differ, or there are no rows.
+        If the lengths differ, there are no rows, ``labels_true`` holds -1, or one
+        holds NaN.
 
     References
     ----------
@@ -44,6 +46,16 @@ def cluster_accuracy(labels_true, labels_pred):
     check_consistent_length(labels_true, labels_pred)
     if len(labels_true) == 0:
         raise ValueError("labels_true and labels_pred are empty; give one row or more.")
+    labels_true, labels_pred = (
+        check_array(labels, dtype=None, ensure_2d=False, input_name=name)
+        for name, labels in [("labels_true", labels_true), ("labels_pred", labels_pred)]
+    )
+    n_unlabelled = np.sum(labels_true == -1)
+    if n_unlabelled:
+        raise ValueError(
+            f"labels_true holds -1, no label, in {n_unlabelled} row(s); leave them out "
+            "of labels_true and labels_pred."
+        )
     counts = contingency_matrix(labels_true, labels_pred)
     rows, columns = linear_sum_assignment(counts, maximize=True)
     return float(counts[rows, columns].sum() / np.sum(counts))

@@ -98,6 +98,11 @@ def frechet_distance(X, Y, *, n_subsets=10, correct_bias=False, random_state=Non
     """
     X, Y = check_features(X=X, Y=Y)
     check_count("n_subsets", n_subsets)
+    if correct_bias and n_subsets == 1:
+        raise ValueError(
+            "n_subsets=1 leaves no rows to tell the bias by; give 2 or more, or "
+            "correct_bias=False."
+        )
     n_needed = X.shape[1] + 1
     check_enough(n_needed, "the Frechet distance (n_features + 1)", _REMEDY, X=X, Y=Y)
     rng = check_random_state(random_state)
@@ -116,9 +121,10 @@ def _estimate(X, Y, n_subsets, correct_bias, rng):
     if n_left < n_needed:
         if correct_bias:
             raise ValueError(
-                f"X has {len(X)} rows and Y {len(Y)}, which without one of "
-                f"n_subsets={n_subsets} parts leaves {n_left}; correct_bias needs "
-                f"{n_needed} (n_features + 1) then.{_REMEDY}"
+                f"X has {len(X)} rows and Y {len(Y)}, which without one of {n_parts} "
+                f"parts leaves {n_left}; correct_bias needs {n_needed} (n_features + "
+                f"1) then, so {n_needed + -(-n_needed // (n_subsets - 1))} rows of "
+                f"each.{_REMEDY}"
             )
         return distance, np.nan
     left = _jackknife(X, Y, n_parts, rng)
