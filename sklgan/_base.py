@@ -291,6 +291,10 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
             In the layout, dtype and range of the X given to ``fit``; images read from
             files come as uint8 arrays, channels last.
         """
+        return self.generate(self._draw_latent(n_samples, random_state))
+
+    def _draw_latent(self, n_samples, random_state):
+        """Return latent vectors of (n_samples, latent_dim) as ``fit`` draws them."""
         check_is_fitted(self)
         if not isinstance(n_samples, Integral) or n_samples < 1:
             raise ValueError(
@@ -299,8 +303,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         rng = check_random_state(
             self.random_state if random_state is None else random_state
         )
-        latent_dim = self._architecture["latent_dim"]
-        return self.generate(rng.standard_normal((n_samples, latent_dim)))
+        return rng.standard_normal((n_samples, self._architecture["latent_dim"]))
 
     def generate(self, Z):
         """Map latent vectors to images, each on its own.

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils import check_array, check_random_state
+from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._blob_arrays import as_array, as_matrix, render_blobs
@@ -82,16 +82,7 @@ class BlobsMixin:
         B : ndarray of shape (n_samples,), structured
             Only if ``return_blobs=True``; see :mod:`sklgan.blobs`.
         """
-        check_is_fitted(self)
-        if not isinstance(n_samples, Integral) or n_samples < 1:
-            raise ValueError(
-                f"n_samples should be an int of at least 1, got {n_samples!r}."
-            )
-        rng = check_random_state(
-            self.random_state if random_state is None else random_state
-        )
-        Z = rng.standard_normal((n_samples, self._architecture["latent_dim"]))
-        B = self.layout(Z, truncation)
+        B = self.layout(self._draw_latent(n_samples, random_state), truncation)
         images = self.inverse_transform(B)
         return (images, B) if return_blobs else images
 
