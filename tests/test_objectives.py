@@ -309,6 +309,22 @@ def test_a_continuation_goes_on(digits):
         assert (value - before[name]).abs().max() < 0.02, name
 
 
+@pytest.mark.parametrize("options", [{}, {"adversarial_weight": 0}])
+@pytest.mark.parametrize("objective", OTHERS)
+def test_checkpoints_resume(objective, options, digits, tmp_path):
+    """What is resumed ends as what was never broken off, and is of one objective."""
+    pytest.importorskip("safetensors")
+    X = digits[0][:60]
+    whole = make_gan(objective=objective, **options).fit(X)
+    part = {"objective": objective, "checkpoint": tmp_path, **options}
+    make_gan(max_epochs=1, **part).fit(X)
+    resumed = make_gan(**part).fit(X)
+    assert_array_equal(resumed.transform(X), whole.transform(X))
+    assert_array_equal(resumed.score_samples(X), whole.score_samples(X))
+    with pytest.raises(ValueError, match="belongs to another training"):
+        make_gan(**{**part, "adversarial_weight": 0.5}).fit(X)
+
+
 def test_a_stream_goes_on_in_a_copy(digits):
     X = digits[0]
     gan = make_gan(objective="contrastive").partial_fit(X[:100])
