@@ -9,13 +9,13 @@ then learn from few labels a class, more, and all::
 
 A row whose name ends in ``-alone`` has the self-supervised task and no generator; what
 the generator adds is the row without this ending. ``supervised`` is the same network
-with all labels, the ceiling. All trained rows have the same time, ``--minutes`` of CPU
-time of the training alone, or the same ``--epochs``. A run can be stopped and goes on
-with the same command; figures are kept in a JSON file in the output folder, and the
-table of all that is there is printed at the end. C is chosen by cross-validation on
-training rows; test rows are only scored. The adversarial row has batches of 32 and
-flips, which suited it best on training images; the others have batches of 128 and a
-larger step.
+with all labels, the ceiling. All trained rows have the same time, ``--minutes`` of the
+training alone, on a CPU those of the process, or the same ``--epochs``. A run can be
+stopped, or killed, and goes on with the same command; figures are kept in a JSON file
+in the output folder, and the table of all that is there is printed at the end. C is
+chosen by cross-validation on training rows; test rows are only scored. The adversarial
+row has batches of 32 and flips, which suited it best on training images; the others
+have batches of 128 and a larger step.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, train_test_split
@@ -36,6 +37,7 @@ from _kmeans_patches import KMeansPatches
 from _linear_evaluation import choose_strength, standardize
 
 from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier, TorchLinearSVC
+from sklgan._tensors import resolve_device
 from sklgan.datasets import load_cifar10, load_mnist
 from sklgan.model_selection import mask_labels
 
@@ -52,7 +54,7 @@ AUGMENT = {
 PLAIN_AUGMENT = {"cifar10": ["flip"], "mnist": None, "digits": None}
 
 
-def parse_arguments():
+def parse_arguments(arguments):
     """Return the command line's arguments."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -65,7 +67,7 @@ def parse_arguments():
     add("--network", default="dcgan")
     add("--n-filters", type=int, default=32)
     add("--epochs", type=int, default=1000)
-    add("--minutes", type=float, default=np.inf, help="CPU time of a training")
+    add("--minutes", type=float, default=np.inf, help="time of a training")
     add("--layers", nargs="+", choices=["all", "last"], default=["all", "last"])
     add("--labels", nargs="+", default=["10", "100", "all"], help="a class")
     add("--classifiers", nargs="+", choices=list(CLASSIFIERS), default=["svm"])
@@ -73,7 +75,7 @@ def parse_arguments():
     add("--cv-rows", type=int, default=6_000, help="rows on which C is chosen")
     add("--seeds", type=int, nargs="+", default=[0])
     add("--device", default="auto")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if not np.isfinite(args.minutes) and args.epochs == 1000:
         parser.error("say how long to train: --minutes or --epochs")
     args.rows = ROWS if "all" in args.rows else args.rows
@@ -97,37 +99,48 @@ def load_images(args, seed):
 
 
 class TimeLimit(Callback):
-    """End a training after some CPU minutes, those before a resumption included."""
+    """End a training after some minutes, those before a resumption included.
 
-    def __init__(self, minutes, path):
-        self.minutes, self.path = minutes, path
+    What has been spent stands in the checkpoint, beside the weights that it led to. On
+    a CPU it is the time of the process, which other processes do not lengthen.
+    """
+
+    def __init__(self, minutes):
+        self.minutes, self.is_over = minutes, False
 
     def on_train_begin(self, net, **kwargs):
         """Look how long it has taken before."""
-        self.before_ = json.loads(self.path.read_text()) if self.path.exists() else 0.0
-        self.start_ = time.process_time()
+        on_cpu = torch.device(net.device).type == "cpu"
+        self.clock_ = time.process_time if on_cpu else time.perf_counter
+        self.start_ = self.clock_() - 60 * net.notes_.get("minutes", 0.0)
+        self._look(net)
 
     def on_epoch_end(self, net, **kwargs):
         """Note the time, and end the training if it is over."""
-        spent = self.before_ + (time.process_time() - self.start_) / 60
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps(spent))
-        if spent >= self.minutes:
+        self._look(net)
+
+    def _look(self, net):
+        spent = (self.clock_() - self.start_) / 60
+        net.notes_["minutes"] = spent
+        self.is_over = spent >= self.minutes
+        if self.is_over:
             raise KeyboardInterrupt
 
 
 def train(name, X, y, args, seed):
     """Return the estimator of a row, trained until its time is over."""
     width = f"{args.network}{args.n_filters}"
-    folder = args.output / f"{args.work}_{width}_{name}_seed{seed}"
+    # A longer training is no part of a shorter one: each limit has its own.
+    limit = TimeLimit(args.minutes)
+    run = f"{args.work}_{width}_{name}_{args.minutes:g}min_seed{seed}"
     common = {
         "network": args.network,
         "n_filters": args.n_filters,
         "max_epochs": 0 if name == "untrained" else args.epochs,
         "device": args.device,
         "random_state": seed,
-        "checkpoint": None if name == "untrained" else folder,
-        "callbacks": [TimeLimit(args.minutes, folder / "minutes.json")],
+        "checkpoint": None if name == "untrained" else args.output / run,
+        "callbacks": [limit],
     }
     if name == "supervised":
         gan = SemiSupervisedGANClassifier(adversarial_weight=0, **common)
@@ -149,8 +162,7 @@ def train(name, X, y, args, seed):
     try:
         gan.fit(X, y)
     except KeyboardInterrupt:
-        spent = json.loads((folder / "minutes.json").read_text())
-        if spent < args.minutes:
+        if not limit.is_over:
             raise
     return gan
 
@@ -239,7 +251,9 @@ def settings(args):
     """Return what decides the figures beside row and seed, as text."""
     names = ["network", "n_filters", "epochs", "minutes", "layers", "labels"]
     names += ["classifiers", "n_train", "cv_rows"]
-    return ", ".join(f"{name}={getattr(args, name)}" for name in names)
+    values = {name: getattr(args, name) for name in names}
+    values["device"] = resolve_device(args.device).type
+    return ", ".join(f"{name}={value}" for name, value in values.items())
 
 
 def print_table(kept, args):
@@ -266,9 +280,9 @@ def print_table(kept, args):
         print(f"{description:24}" + "".join(f"{cell:>13}" for cell in cells))
 
 
-def main():
+def main(arguments=None):
     """Compute what is missing, keep each row at once, and print all of them."""
-    args = parse_arguments()
+    args = parse_arguments(arguments)
     args.output.mkdir(parents=True, exist_ok=True)
     path = args.output / "figures.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
@@ -283,7 +297,9 @@ def main():
                 # Other rows may have been computed beside this one.
                 if path.exists():
                     kept = {**json.loads(path.read_text()), **kept}
-                path.write_text(json.dumps(kept, indent=1))
+                part = path.with_suffix(".part")
+                part.write_text(json.dumps(kept, indent=1))
+                part.replace(path)
     print_table(kept, args)
 
 

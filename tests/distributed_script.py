@@ -73,6 +73,10 @@ def estimators(folder):
         "nonsaturating": DCGANFeatureExtractor(augment=AUGMENTATIONS, **nets),
         "wasserstein": DCGANFeatureExtractor(loss="wasserstein", n_critic=2, **nets),
         "relativistic": DCGANFeatureExtractor(loss="relativistic", **nets),
+        # Pairs of rows, both views in one pass, must still be pairs when gathered.
+        "contrastive": DCGANFeatureExtractor(
+            objective="contrastive", spectral_norm=True, **small
+        ),
         "classifier": SemiSupervisedGANClassifier(
             network=(Generator, Classifier),
             loss="hinge",

@@ -1,0 +1,67 @@
+"""The benchmark of objectives: what its time limit counts, at toy size on digits."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TINY = "--rows rotation-alone --n-filters 2 --labels 10 --layers last".split()
+
+
+@pytest.fixture(scope="module")
+def script():
+    """Return the benchmark as a module."""
+    folders = [str(ROOT / folder) for folder in ("examples", "benchmarks")]
+    before = list(sys.path)
+    sys.path[:0] = folders
+    try:
+        return importlib.import_module("representation")
+    finally:
+        sys.path[:] = before
+
+
+def train(script, output, *options):
+    """Return the estimator of a row."""
+    arguments = [*TINY, f"--output={output}", "--device=cpu", *options]
+    args = script.parse_arguments(arguments)
+    X = np.random.default_rng(0).integers(17, size=(60, 8, 8)).astype(np.float32)
+    return script.train("rotation-alone", X, None, args, seed=0), X
+
+
+def test_a_time_that_is_over_trains_no_more(script, tmp_path):
+    """The same command again has the same estimator: not an epoch is added to it."""
+    first, X = train(script, tmp_path, "--minutes=0.001")
+    again, _ = train(script, tmp_path, "--minutes=0.001")
+    assert again.n_iter_ == first.n_iter_
+    assert np.array_equal(again.transform(X), first.transform(X))
+
+
+def test_a_shorter_time_is_not_that_of_a_longer_training(script, tmp_path):
+    """Its epochs are fewer, whatever has been trained before it."""
+    longer, _ = train(script, tmp_path, "--minutes=0.01")
+    shorter, _ = train(script, tmp_path, "--minutes=1e-6")
+    assert shorter.n_iter_ == 1 < longer.n_iter_
+
+
+def test_time_of_epochs_that_were_lost_is_not_counted(script, tmp_path):
+    """The time stands in one file with the weights: a kill cannot part the two."""
+    train(script, tmp_path, "--minutes=1e-6")
+    (folder,) = (path for path in tmp_path.iterdir() if path.is_dir())
+    assert [path.name for path in folder.iterdir()] == ["training_0.safetensors"]
+
+
+def test_figures_are_kept_by_what_decides_them(script, tmp_path, capsys):
+    """Another limit, or another device, has figures of its own."""
+    for minutes in ("1e-6", "2e-6", "1e-6"):
+        script.main([*TINY, f"--output={tmp_path}", f"--minutes={minutes}"])
+    kept = json.loads((tmp_path / "figures.json").read_text())
+    assert sorted(key.partition("minutes=")[2][:5] for key in kept) == [
+        "1e-06",
+        "2e-06",
+    ]
+    assert all("device=" in key for key in kept)
+    assert "rotation-alone, last" in capsys.readouterr().out
