@@ -125,11 +125,15 @@ def _part_of(tensors):
     if not pairs:
         return None
     # Transposed convolutions store (in, out, h, w), others (out, in, h, w).
-    if shapes[-1][1] in CHANNELS and all(a[1] == b[0] for a, b in pairs):
+    generates = shapes[-1][1] in CHANNELS and all(a[1] == b[0] for a, b in pairs)
+    judges = shapes[0][1] in CHANNELS and all(a[0] == b[1] for a, b in pairs)
+    if generates and judges:
+        # Two narrow layers chain either way. A generator's are normalised but for the
+        # last, a discriminator's but for the first, too.
+        generates = sum(way[-1] == "running_mean" for way in tensors) >= len(pairs)
+    if generates:
         return "generator"
-    if shapes[0][1] in CHANNELS and all(a[0] == b[1] for a, b in pairs):
-        return "discriminator"
-    return None
+    return "discriminator" if judges else None
 
 
 def _read_network(path, part, where, tensors):

@@ -77,6 +77,18 @@ def test_written_files_are_the_tutorials(fitted, tmp_path, ending):
     np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
 
 
+@pytest.mark.parametrize("n_filters", [3, 4])
+def test_two_narrow_layers_are_told_apart(digits, tmp_path, n_filters):
+    """The shapes of such a discriminator could be a generator's."""
+    gan = DCGANFeatureExtractor(4, n_filters=n_filters, max_epochs=0, random_state=0)
+    gan.fit(digits[0][:20])
+    gan.to_checkpoint(tmp_path / "model.pth")
+    again = from_checkpoint(tmp_path / "model.pth", data_range=(0, 16))
+    X = gan.sample(3)
+    np.testing.assert_allclose(again.transform(X), gan.transform(X), atol=1e-6)
+    np.testing.assert_allclose(again.score_samples(X), gan.score_samples(X), atol=1e-6)
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_variants_return_to_their_own_classes(path, variant):
     """A copy's file that was read is written as its class had it."""
