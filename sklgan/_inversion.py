@@ -45,14 +45,16 @@ def feature_distance(discriminator, images, others):
     """Return how differently a discriminator sees images, (n,).
 
     The mean squared distance of its activations, of unit length in each place, over
-    all layers: LPIPS (Zhang et al. 2018, equation 1, arXiv:1801.03924) with the
-    discriminator for VGG, and with all weights alike.
+    all layers; one without a map, (n, units), is a single place. It is LPIPS (Zhang et
+    al. 2018, equation 1, arXiv:1801.03924) with the discriminator for VGG, and with
+    all weights alike.
     """
     total = 0.0
     layers = zip(discriminator(images)[0], discriminator(others)[0], strict=True)
     for seen, other in layers:
         seen, other = nn.functional.normalize(seen), nn.functional.normalize(other)
-        total = total + (seen - other).square().sum(1).flatten(1).mean(1)
+        squares = (seen - other).square().sum(1)
+        total = total + squares.reshape(len(squares), -1).mean(1)
     return total
 
 

@@ -214,6 +214,26 @@ def test_flat_rows_are_signals():
         BlobsDisplay.from_estimator(gan)
 
 
+class DenseDiscriminator(torch.nn.Module):
+    """A user's: its activations are rows, without maps."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__()
+        self.hidden = torch.nn.Linear(int(np.prod(in_shape)), 8)
+        self.head = torch.nn.Linear(8, n_outputs)
+
+    def forward(self, x):
+        hidden = self.hidden(x.flatten(1)).relu()
+        return [hidden], self.head(hidden)
+
+
+def test_a_discriminator_without_maps(digits):
+    """The contract of networks allows it, and the encoder learns from it too."""
+    networks = BlobGenerator, DenseDiscriminator
+    gan = BlobGAN(2, **TINY, network=networks).fit(digits[0][:40])
+    assert gan.transform(digits[0][:3], refine=2).shape == (3, 25)
+
+
 def test_other_perceptual_distances(digits, monkeypatch):
     """A function of two batches, or LPIPS where that is installed."""
     seen = []
