@@ -294,7 +294,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         """
         with self._fitting():
             rows = self._prepare_fit(X, batch_norm=False)
-            check_perceptual(self.perceptual, self.image_shape_)
+            device = resolve_device(self.device)
+            check_perceptual(self, device)
             if not hasattr(self, "generator_"):
                 vars(self).pop("encoder_", None)
             self.blob_dtype_ = blob_dtype(
@@ -315,7 +316,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
             n_epochs = self.encoder_epochs
             if n_epochs == "auto":
                 n_epochs = (self.max_epochs + 1) // 2
-            train_encoder(self, rows, resolve_device(self.device), n_epochs)
+            train_encoder(self, rows, device, n_epochs)
         return self
 
     # From images to blobs -------------------------------------------------------

@@ -187,7 +187,9 @@ def choose_perceptual(name, discriminator, device):
     if name == "discriminator":
         return partial(feature_distance, discriminator)
     lpips = _import_lpips()
-    network = lpips.LPIPS(net="vgg", verbose=False).to(device).requires_grad_(False)
+    with torch_seed(0):  # it draws weights, which are then replaced
+        network = lpips.LPIPS(net="vgg", verbose=False)
+    network = network.to(device).requires_grad_(False)
 
     def distance(images, others):
         # It knows colour images only.
@@ -199,24 +201,36 @@ def choose_perceptual(name, discriminator, device):
     return distance
 
 
-def check_perceptual(name, image_shape):
+def check_perceptual(gan, device):
     """Raise an error, before any training, if the distance cannot be had.
+
+    It is asked once, for two black images: for weights that are not there, images that
+    are too small for LPIPS, and functions that return anything but distances.
 
     Parameters
     ----------
-    name : {"discriminator", "lpips"} or callable
-        The parameter ``perceptual``.
-    image_shape : tuple of int or None
-        The fitted ``image_shape_``.
+    gan : BlobGAN
+        Its networks are chosen, and not built.
+    device : torch.device
+        Where it will be trained.
     """
-    if callable(name) or name == "discriminator":
+    if gan.perceptual == "discriminator":
         return
-    if image_shape is None:
+    if gan.perceptual == "lpips" and gan.image_shape_ is None:
         raise ValueError(
             "perceptual='lpips' is for images, but X is flat; set image_shape=(h, w, "
             "c) if its rows are flattened images, else perceptual='discriminator'."
         )
-    _import_lpips()
+    distance = choose_perceptual(gan.perceptual, None, device)
+    images = torch.full((2, *gan._architecture["shape"]), -1.0, device=device)
+    with torch.no_grad(), torch_seed(0, device):
+        found = distance(images, images)
+    if not torch.is_tensor(found) or found.shape != (2,):
+        shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
+        raise ValueError(
+            f"perceptual returned a {type(found).__name__}{shape} for two images; it "
+            "should return a tensor of shape (n,), a distance for each of n images."
+        )
 
 
 def _import_lpips():

@@ -243,7 +243,7 @@ def test_other_perceptual_distances(digits, monkeypatch):
         return (images - others).abs().flatten(1).mean(1)
 
     BlobGAN(2, **TINY, perceptual=distance).fit(digits[0][:40])
-    assert seen[0] == ((1, 8, 8), (20, 1, 8, 8))
+    assert seen[1:] == [((1, 8, 8), (20, 1, 8, 8))] * 4
     monkeypatch.setitem(sys.modules, "lpips", None)
     with pytest.raises(ImportError, match="perceptual='lpips' needs the package lpips"):
         BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
@@ -255,6 +255,7 @@ def test_other_perceptual_distances(digits, monkeypatch):
     class LPIPS(torch.nn.Module):
         def __init__(self, net, verbose):
             super().__init__()
+            torch.randn(3)
             kinds.append(net)
 
         def forward(self, images, others):
@@ -262,8 +263,46 @@ def test_other_perceptual_distances(digits, monkeypatch):
             return (images - others).abs().mean((1, 2, 3), keepdim=True)
 
     monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
-    BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
-    assert kinds == ["vgg"]
+    drawn = torch.get_rng_state()
+    gan = BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
+    assert set(kinds) == {"vgg"}
+    assert torch.equal(torch.get_rng_state(), drawn)
+    n_built = len(kinds)
+    gan.transform(digits[0][:150], refine=1)
+    assert len(kinds) == n_built + 1
+
+
+@pytest.mark.parametrize(
+    ("distance", "found"),
+    [
+        (lambda a, b: (a - b).square().mean(), r"a Tensor of shape \(\)"),
+        (lambda a, b: (a - b).mean((1, 2, 3), keepdim=True), r"\(2, 1, 1, 1\)"),
+        (lambda a, b: (a - b).flatten(1).mean(1).numpy(), "a ndarray"),
+        (lambda a, b: 0.0, "a float for two images"),
+    ],
+)
+def test_a_perceptual_distance_of_the_wrong_shape_is_refused(digits, distance, found):
+    """Before any training, with what it should return."""
+    gan = BlobGAN(2, **TINY, perceptual=distance)
+    with pytest.raises(ValueError, match=rf"{found}.*shape \(n,\)"):
+        gan.fit(digits[0][:40])
+    assert not hasattr(gan, "generator_")
+
+
+def test_weights_of_lpips_that_are_not_there_are_missed_before_training(
+    digits, monkeypatch
+):
+    """The package may be installed without them."""
+
+    class LPIPS:
+        def __init__(self, net, verbose):
+            raise OSError("no weights of VGG")
+
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
+    gan = BlobGAN(2, **TINY, perceptual="lpips")
+    with pytest.raises(OSError, match="no weights"):
+        gan.fit(digits[0][:40])
+    assert not hasattr(gan, "generator_")
 
 
 def test_layouts_exchange_whole_blobs():
@@ -342,7 +381,8 @@ def test_a_fit_goes_on_from_its_checkpoint(digits, tmp_path):
 
     stop = None
     whole = BlobGAN(2, **params, perceptual=distance).fit(X)
-    calls, stop = [], 7  # in the second epoch: two batches, two distances each
+    # In the second epoch: two batches, two distances each, after one to check it.
+    calls, stop = [], 8
     gan = BlobGAN(
         2,
         **params,
@@ -356,7 +396,7 @@ def test_a_fit_goes_on_from_its_checkpoint(digits, tmp_path):
     assert gan.transform(X).shape == (64, 25)
     calls, stop = [], None
     gan.fit(X)
-    assert len(calls) == 8  # of two epochs
+    assert len(calls) == 1 + 8  # of two epochs
     assert len(gan.encoder_history_) == 3
     assert_array_equal(gan.transform(X), whole.transform(X))
 
