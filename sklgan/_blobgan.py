@@ -297,7 +297,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
             device = resolve_device(self.device)
             check_perceptual(self, device)
             if not hasattr(self, "generator_"):
-                vars(self).pop("encoder_", None)
+                for name in ("encoder_", "encoder_history_"):
+                    vars(self).pop(name, None)
             self.blob_dtype_ = blob_dtype(
                 self.n_blobs, self.feature_dim, self.style_dim
             )

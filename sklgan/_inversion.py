@@ -311,12 +311,29 @@ def train_encoder(gan, X, device, n_epochs):
             with _frozen(gan.generator_, gan.discriminator_):
                 if n_epochs > 0:
                     net.train(rows)
+        except TrainingDivergedError as error:
+            raise _explained(error, gan, net.n_epochs) from None
         finally:
             gan.encoder_history_ = [
                 {("loss" if key == "d_loss" else key): row[key] for key in row}
                 for row in net.history_rows(0)
             ]
             gan.encoder_ = settled_discriminator(net, rows)
+
+
+def _explained(error, gan, n_kept):
+    """Return the error of an encoder that diverged after so many whole epochs."""
+    losses = {
+        name.replace("d_loss", "loss"): error.losses[name] for name in error.losses
+    }
+    return TrainingDivergedError(
+        f"The encoder's training diverged in epoch {n_kept + 1}: "
+        f"{str(error).replace('d_loss', 'loss')}. The GAN, which was trained before, "
+        f"and the encoder of epoch {n_kept} have been kept. Lower learning_rate (now "
+        f"{gan.learning_rate}), or see that perceptual={gan.perceptual!r} and its "
+        "gradient are finite where two images are alike.",
+        losses,
+    )
 
 
 @contextmanager
