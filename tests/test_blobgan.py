@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -11,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 
 from sklgan import BlobGAN, BlobsDisplay, TrainingDivergedError
 from sklgan.blobs import blob_dtype, blobs_to_matrix, compose, edit
+from sklgan.datasets import ImageFolder
 
 TINY = {
     "n_filters": 2,
@@ -220,4 +222,21 @@ def test_display_draws_blobs_where_they_are(gan, digits):
     area = np.pi * ellipse.width * ellipse.height / 4
     assert area == pytest.approx(4 * 0.02 * np.pi * 64, rel=0.05)
     assert BlobsDisplay.from_estimator(gan, n_samples=2).painted is None
+    plt.close("all")
+
+
+def test_display_takes_what_fit_takes(tmp_path):
+    """Files and pictures of any size, which are cropped as in ``fit``."""
+    X = np.random.default_rng(0).integers(256, size=(6, 8, 12, 3), dtype=np.uint8)
+    pictures = [Image.fromarray(image) for image in X]
+    paths = [tmp_path / f"{k}.png" for k in range(len(X))]
+    for path, picture in zip(paths, pictures, strict=True):
+        picture.resize((24, 16), Image.Resampling.NEAREST).save(path)
+    gan = BlobGAN(2, **TINY, image_shape=(8, 12, 3)).fit(X)
+    sequence = ImageFolder(tmp_path, image_shape=(8, 12, 3))
+    for given in (X, X.reshape(6, -1), pictures, paths, sequence):
+        display = BlobsDisplay.from_estimator(gan, given)
+        assert display.images.shape == display.painted.shape == X.shape
+        if given is not paths and given is not sequence:
+            assert_array_equal(display.images, X)
     plt.close("all")
