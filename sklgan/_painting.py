@@ -125,7 +125,8 @@ class BlobsMixin:
         if getattr(getattr(B, "dtype", None), "names", None) is None:
             M = check_array(to_host(B), dtype=np.float32, input_name="B")
             B = blobs_from_matrix(M, self.blob_dtype_)
-        check_blobs(B)
+        if len(check_blobs(B)) == 0:
+            raise ValueError("B holds the blobs of no image; pass those of at least 1.")
         for name in ("feature", "style"):
             found, own = B.dtype[name].shape[1], self.blob_dtype_[name].shape[1]
             if found != own:

@@ -133,6 +133,9 @@ def test_blobs_of_another_model_are_refused(gan):
     B["size"][0, 1] = -1
     with pytest.raises(ValueError, match="size=-1.0 of blob 1"):
         gan.render(B)
+    for paint in (gan.render, gan.opacity_maps):
+        with pytest.raises(ValueError, match="blobs of no image"):
+            paint(B[:0])
     with pytest.raises(ValueError, match="NaN"):
         gan.inverse_transform(np.full((1, 35), np.nan))
 
