@@ -79,7 +79,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
     perceptual : {"discriminator", "lpips"} or callable, default="discriminator"
         What tells the encoder how alike two images look: the discriminator's features,
         LPIPS if the package ``lpips`` is installed with its weights, or a function of
-        two tensors (n, c, h, w) in [-1, 1] that returns distances (n,).
+        two tensors (n, c, h, w) in [-1, 1] that returns n distances, as a tensor.
 
     encoder_epochs : "auto" or int, default="auto"
         Passes over X in which the encoder is trained, when the GAN has been; half of

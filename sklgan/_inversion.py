@@ -183,7 +183,7 @@ def choose_perceptual(name, discriminator, device):
         Where the images are.
     """
     if callable(name):
-        return name
+        return partial(_distances, name)
     if name == "discriminator":
         return partial(feature_distance, discriminator)
     lpips = _import_lpips()
@@ -223,14 +223,30 @@ def check_perceptual(gan, device):
         )
     distance = choose_perceptual(gan.perceptual, None, device)
     images = torch.full((2, *gan._architecture["shape"]), -1.0, device=device)
-    with torch.no_grad(), torch_seed(0, device):
-        found = distance(images, images)
-    if not torch.is_tensor(found) or found.shape != (2,):
-        shape = f" of shape {tuple(found.shape)}" if hasattr(found, "shape") else ""
-        raise ValueError(
-            f"perceptual returned a {type(found).__name__}{shape} for two images; it "
-            "should return a tensor of shape (n,), a distance for each of n images."
+    with torch_seed(0, device):
+        distance(images.clone().requires_grad_(), images)
+
+
+def _distances(perceptual, images, others):
+    """Return a user's distances as a tensor (n,); LPIPS's own are (n, 1, 1, 1)."""
+    found = perceptual(images, others)
+    if not torch.is_tensor(found):
+        raise TypeError(
+            f"perceptual returned {type(found).__name__}; it should return a tensor "
+            "with a distance for each pair of images."
         )
+    if found.numel() != len(images):
+        raise ValueError(
+            f"perceptual returned a tensor of shape {tuple(found.shape)} for "
+            f"{len(images)} pairs of images; it should return a distance for each: "
+            "take no mean over the batch."
+        )
+    if images.requires_grad and not found.requires_grad:
+        raise ValueError(
+            "perceptual returned a tensor through which no gradient flows; it should "
+            "be computed by torch, without detach() or no_grad()."
+        )
+    return found.reshape(len(images))
 
 
 def _import_lpips():

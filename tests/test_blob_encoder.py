@@ -104,20 +104,37 @@ def test_other_perceptual_distances(digits, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("distance", "found"),
+    ("distance", "error", "message"),
     [
-        (lambda a, b: (a - b).square().mean(), r"a Tensor of shape \(\)"),
-        (lambda a, b: (a - b).mean((1, 2, 3), keepdim=True), r"\(2, 1, 1, 1\)"),
-        (lambda a, b: (a - b).flatten(1).mean(1).numpy(), "a ndarray"),
-        (lambda a, b: 0.0, "a float for two images"),
+        (lambda a, b: (a - b).square().mean(), ValueError, r"\(\) for 2 pairs"),
+        (lambda a, b: (a - b).flatten(1), ValueError, r"\(2, 64\) for 2 pairs"),
+        (lambda a, b: (a - b).detach().mean((1, 2, 3)), ValueError, "no gradient"),
+        (lambda a, b: 0.0, TypeError, "returned float"),
     ],
 )
-def test_a_perceptual_distance_of_the_wrong_shape_is_refused(digits, distance, found):
+def test_what_is_no_perceptual_distance_is_refused(digits, distance, error, message):
     """Before any training, with what it should return."""
     gan = BlobGAN(2, **TINY, perceptual=distance)
-    with pytest.raises(ValueError, match=rf"{found}.*shape \(n,\)"):
+    with pytest.raises(error, match=message):
         gan.fit(digits[0][:40])
     assert not hasattr(gan, "generator_")
+
+
+def test_distances_of_any_shape_are_taken(digits):
+    """If there is one for each pair: networks of lpips return (n, 1, 1, 1)."""
+
+    def flat(images, others):
+        return (images - others).abs().mean((1, 2, 3))
+
+    def deep(images, others):
+        return (images - others).abs().mean((1, 2, 3), keepdim=True)
+
+    X = digits[0][:40]
+    found = [
+        BlobGAN(2, **TINY, perceptual=distance).fit(X).transform(X, refine=3)
+        for distance in (flat, deep)
+    ]
+    assert_array_equal(*found)
 
 
 def test_weights_of_lpips_that_are_not_there_are_missed_before_training(
