@@ -336,6 +336,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
             Steps of an optimiser that improves what the encoder has found, image by
             image. Each costs several times as much as the encoder. Ten bring blobs
             closer to where things are; a picture to be edited takes some hundred.
+            What is beside an image does not matter, but for rounding, which many steps
+            make larger: for the same blobs again, pass the same batch.
 
         Returns
         -------
