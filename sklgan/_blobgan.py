@@ -79,7 +79,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
     perceptual : {"discriminator", "lpips"} or callable, default="discriminator"
         What tells the encoder how alike two images look: the discriminator's features,
         LPIPS if the package ``lpips`` is installed with its weights, or a function of
-        two tensors (n, c, h, w) in [-1, 1] that returns distances (n,).
+        two tensors (n, c, h, w) in [-1, 1] that returns n distances, as a tensor.
 
     encoder_epochs : "auto" or int, default="auto"
         Passes over X in which the encoder is trained, when the GAN has been; half of
@@ -294,9 +294,11 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         """
         with self._fitting():
             rows = self._prepare_fit(X, batch_norm=False)
-            check_perceptual(self.perceptual, self.image_shape_)
+            device = resolve_device(self.device)
+            check_perceptual(self, device)
             if not hasattr(self, "generator_"):
-                vars(self).pop("encoder_", None)
+                for name in ("encoder_", "encoder_history_"):
+                    vars(self).pop(name, None)
             self.blob_dtype_ = blob_dtype(
                 self.n_blobs, self.feature_dim, self.style_dim
             )
@@ -315,7 +317,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
             n_epochs = self.encoder_epochs
             if n_epochs == "auto":
                 n_epochs = (self.max_epochs + 1) // 2
-            train_encoder(self, rows, resolve_device(self.device), n_epochs)
+            train_encoder(self, rows, device, n_epochs)
         return self
 
     # From images to blobs -------------------------------------------------------
@@ -334,6 +336,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
             Steps of an optimiser that improves what the encoder has found, image by
             image. Each costs several times as much as the encoder. Ten bring blobs
             closer to where things are; a picture to be edited takes some hundred.
+            What is beside an image does not matter, but for rounding, which many steps
+            make larger: for the same blobs again, pass the same batch.
 
         Returns
         -------

@@ -2,11 +2,12 @@
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
 from sklgan._blob_arrays import half_axes
-from sklgan._display import _axes
+from sklgan._display import _axes, check_has_pictures
 from sklgan._grid import image_grid
+from sklgan._images import check_images
+from sklgan._namespaces import without_namespace
 from sklgan.blobs import check_blobs
 
 
@@ -73,7 +74,7 @@ class BlobsDisplay:
         ----------
         estimator : BlobGAN
             Fitted on images.
-        X : array-like, default=None
+        X : array-like, ImageSequence, or sequence of paths or images, default=None
             Images as in ``fit``; what is painted of their blobs stands below them.
             None draws samples.
         n_samples : int, default=8
@@ -90,19 +91,15 @@ class BlobsDisplay:
         display : BlobsDisplay
             The blobs, drawn.
         """
-        check_is_fitted(estimator)
+        check_has_pictures(estimator)
         shape = estimator.image_shape_
-        if shape is None:
-            raise ValueError(
-                f"{type(estimator).__name__} was fitted on flat X, which has no "
-                "pictures; set image_shape=(h, w) or (h, w, c) if its rows are "
-                "flattened images."
-            )
         if X is None:
             images, B = estimator.sample(n_samples, random_state, return_blobs=True)
             painted = None
         else:
-            images, B = np.asarray(X), estimator.find(X, refine)
+            # Files and pictures are decoded, and cropped as in fit.
+            rows = check_images(estimator, X, reset=False)
+            images, B = np.asarray(without_namespace(rows)), estimator.find(X, refine)
             painted = estimator.inverse_transform(B).reshape(-1, *shape)
         display = cls(
             images.reshape(-1, *shape),

@@ -45,14 +45,16 @@ def feature_distance(discriminator, images, others):
     """Return how differently a discriminator sees images, (n,).
 
     The mean squared distance of its activations, of unit length in each place, over
-    all layers: LPIPS (Zhang et al. 2018, equation 1, arXiv:1801.03924) with the
-    discriminator for VGG, and with all weights alike.
+    all layers; one without a map, (n, units), is a single place. It is LPIPS (Zhang et
+    al. 2018, equation 1, arXiv:1801.03924) with the discriminator for VGG, and with
+    all weights alike.
     """
     total = 0.0
     layers = zip(discriminator(images)[0], discriminator(others)[0], strict=True)
     for seen, other in layers:
         seen, other = nn.functional.normalize(seen), nn.functional.normalize(other)
-        total = total + (seen - other).square().sum(1).flatten(1).mean(1)
+        squares = (seen - other).square().sum(1)
+        total = total + squares.reshape(len(squares), -1).mean(1)
     return total
 
 
@@ -181,11 +183,13 @@ def choose_perceptual(name, discriminator, device):
         Where the images are.
     """
     if callable(name):
-        return name
+        return partial(_distances, name)
     if name == "discriminator":
         return partial(feature_distance, discriminator)
     lpips = _import_lpips()
-    network = lpips.LPIPS(net="vgg", verbose=False).to(device).requires_grad_(False)
+    with torch_seed(0):  # it draws weights, which are then replaced
+        network = lpips.LPIPS(net="vgg", verbose=False)
+    network = network.to(device).requires_grad_(False)
 
     def distance(images, others):
         # It knows colour images only.
@@ -197,24 +201,52 @@ def choose_perceptual(name, discriminator, device):
     return distance
 
 
-def check_perceptual(name, image_shape):
+def check_perceptual(gan, device):
     """Raise an error, before any training, if the distance cannot be had.
+
+    It is asked once, for two black images: for weights that are not there, images that
+    are too small for LPIPS, and functions that return anything but distances.
 
     Parameters
     ----------
-    name : {"discriminator", "lpips"} or callable
-        The parameter ``perceptual``.
-    image_shape : tuple of int or None
-        The fitted ``image_shape_``.
+    gan : BlobGAN
+        Its networks are chosen, and not built.
+    device : torch.device
+        Where it will be trained.
     """
-    if callable(name) or name == "discriminator":
+    if gan.perceptual == "discriminator":
         return
-    if image_shape is None:
+    if gan.perceptual == "lpips" and gan.image_shape_ is None:
         raise ValueError(
             "perceptual='lpips' is for images, but X is flat; set image_shape=(h, w, "
             "c) if its rows are flattened images, else perceptual='discriminator'."
         )
-    _import_lpips()
+    distance = choose_perceptual(gan.perceptual, None, device)
+    images = torch.full((2, *gan._architecture["shape"]), -1.0, device=device)
+    with torch_seed(0, device):
+        distance(images.clone().requires_grad_(), images)
+
+
+def _distances(perceptual, images, others):
+    """Return a user's distances as a tensor (n,); LPIPS's own are (n, 1, 1, 1)."""
+    found = perceptual(images, others)
+    if not torch.is_tensor(found):
+        raise TypeError(
+            f"perceptual returned {type(found).__name__}; it should return a tensor "
+            "with a distance for each pair of images."
+        )
+    if found.numel() != len(images):
+        raise ValueError(
+            f"perceptual returned a tensor of shape {tuple(found.shape)} for "
+            f"{len(images)} pairs of images; it should return a distance for each: "
+            "take no mean over the batch."
+        )
+    if images.requires_grad and not found.requires_grad:
+        raise ValueError(
+            "perceptual returned a tensor through which no gradient flows; it should "
+            "be computed by torch, without detach() or no_grad()."
+        )
+    return found.reshape(len(images))
 
 
 def _import_lpips():
@@ -295,12 +327,29 @@ def train_encoder(gan, X, device, n_epochs):
             with _frozen(gan.generator_, gan.discriminator_):
                 if n_epochs > 0:
                     net.train(rows)
+        except TrainingDivergedError as error:
+            raise _explained(error, gan, net.n_epochs) from None
         finally:
             gan.encoder_history_ = [
                 {("loss" if key == "d_loss" else key): row[key] for key in row}
                 for row in net.history_rows(0)
             ]
             gan.encoder_ = settled_discriminator(net, rows)
+
+
+def _explained(error, gan, n_kept):
+    """Return the error of an encoder that diverged after so many whole epochs."""
+    losses = {
+        name.replace("d_loss", "loss"): error.losses[name] for name in error.losses
+    }
+    return TrainingDivergedError(
+        f"The encoder's training diverged in epoch {n_kept + 1}: "
+        f"{str(error).replace('d_loss', 'loss')}. The GAN, which was trained before, "
+        f"and the encoder of epoch {n_kept} have been kept. Lower learning_rate (now "
+        f"{gan.learning_rate}), or see that perceptual={gan.perceptual!r} and its "
+        "gradient are finite where two images are alike.",
+        losses,
+    )
 
 
 @contextmanager

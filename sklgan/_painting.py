@@ -125,7 +125,8 @@ class BlobsMixin:
         if getattr(getattr(B, "dtype", None), "names", None) is None:
             M = check_array(to_host(B), dtype=np.float32, input_name="B")
             B = blobs_from_matrix(M, self.blob_dtype_)
-        check_blobs(B)
+        if len(check_blobs(B)) == 0:
+            raise ValueError("B holds the blobs of no image; pass those of at least 1.")
         for name in ("feature", "style"):
             found, own = B.dtype[name].shape[1], self.blob_dtype_[name].shape[1]
             if found != own:
@@ -177,7 +178,9 @@ class BlobsMixin:
         rows = check_images(self, X, reset=False)
         device = device_of(self.encoder_)
         to_batch = self._make_to_batch(device)
-        layout = self.generator_.layout
+        layout, distance = self.generator_.layout, None
+        if refine:
+            distance = choose_perceptual(self.perceptual, self.discriminator_, device)
         numbers = empty_beside(rows, len(rows), self.encoder_.head.bias.shape[0])
 
         def write(chosen, features, logits):
@@ -190,16 +193,9 @@ class BlobsMixin:
             part = numbers[chosen].to(device)
             if refine:
                 images = to_batch(as_tensor(rows[chosen]).to(device))
-                part = self._refined(part, images, refine)
+                part = refined(part, images, self.generator_, distance, refine)
             with torch.inference_mode():
                 matrix[chosen] = as_matrix(layout.read_numbers(part))
 
         for_each_batch(len(rows), read)
         return matrix
-
-    def _refined(self, numbers, images, n_steps):
-        """Return layouts that paint the images better."""
-        distance = choose_perceptual(
-            self.perceptual, self.discriminator_, images.device
-        )
-        return refined(numbers, images, self.generator_, distance, n_steps)

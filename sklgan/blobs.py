@@ -209,7 +209,22 @@ def _as_blobs(B):
             "B[:1], and of what transform returns blobs_from_matrix(M, "
             "gan.blob_dtype_)."
         )
+    if not _is_blob_dtype(B.dtype):
+        raise TypeError(
+            f"B has fields of {B.dtype}, which are not those of blobs: float32, and of "
+            "as many blobs each. Make arrays of blob_dtype(n_blobs, feature_dim, "
+            "style_dim), or convert to it: B.astype(dtype)."
+        )
     return B
+
+
+def _is_blob_dtype(dtype):
+    """Tell whether the fields of a dtype, which have the right names, fit together."""
+    feature, style = dtype["feature"].shape, dtype["style"].shape
+    if len(feature) != 2 or len(style) != 2 or 0 in (*feature, *style):
+        return False
+    whole = blob_dtype(*feature, style[1])
+    return all(dtype[name] == whole[name] for name in whole.names)
 
 
 def _blob_number(B, blob, name="blob"):
@@ -343,7 +358,14 @@ def _vector(B, name, source):
     """Return the feature or style of another blob, or that which was given."""
     if np.ndim(source) == 0:
         return B[name][:, _blob_number(B, source, f"{name}_from")].copy()
-    vector, length = np.asarray(source, dtype=np.float32), B.dtype[name].shape[1]
+    length = B.dtype[name].shape[1]
+    try:
+        vector = np.asarray(source, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name}_from={source!r} should be the number of a blob, or {length} "
+            "numbers."
+        ) from error
     if vector.shape not in ((length,), (len(B), length)):
         raise ValueError(
             f"{name}_from has shape {vector.shape}, but these blobs have a {name} of "
@@ -408,5 +430,7 @@ def compose(B, other, blobs=None):
         )
     n_blobs = other.dtype["x"].shape[0]
     chosen = range(n_blobs) if blobs is None else blobs
+    if not np.iterable(chosen):
+        raise ValueError(f"blobs={blobs!r} should be a list of ints, or None for all.")
     chosen = [_blob_number(other, blob, "blobs") for blob in chosen]
     return _joined(B, np.broadcast_to(other, B.shape), chosen)

@@ -1,27 +1,18 @@
 """BlobGAN: blobs of noise and of images, painted again, edited and saved."""
 
-import sys
-import types
-
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
 from sklgan import BlobGAN, BlobsDisplay, TrainingDivergedError
-from sklgan._inversion import (
-    blob_distance,
-    exchanged,
-    feature_distance,
-    inversion_loss,
-)
 from sklgan.blobs import blob_dtype, blobs_to_matrix, compose, edit
-from sklgan.networks import BlobDiscriminator, BlobEncoder, BlobGenerator
+from sklgan.datasets import ImageFolder
 
 TINY = {
     "n_filters": 2,
@@ -142,6 +133,9 @@ def test_blobs_of_another_model_are_refused(gan):
     B["size"][0, 1] = -1
     with pytest.raises(ValueError, match="size=-1.0 of blob 1"):
         gan.render(B)
+    for paint in (gan.render, gan.opacity_maps):
+        with pytest.raises(ValueError, match="blobs of no image"):
+            paint(B[:0])
     with pytest.raises(ValueError, match="NaN"):
         gan.inverse_transform(np.full((1, 35), np.nan))
 
@@ -159,22 +153,6 @@ def test_refinement_paints_better(gan, digits):
     assert all(p.grad is None for p in gan.generator_.parameters())
     with pytest.raises(ValueError, match="refine=-1"):
         gan.transform(X, refine=-1)
-
-
-def test_the_encoder_learns(digits):
-    """Its loss falls, and in generated images it finds blobs better than by chance."""
-    X = digits[0][:100]
-    params = {**TINY, "max_epochs": 2, "learning_rate": 0.01}
-    fits = [BlobGAN(2, **params, encoder_epochs=n).fit(X) for n in (0, 8)]
-    images, B = fits[0].sample(100, truncation=0.3, return_blobs=True)
-    found = [gan.transform(images) for gan in fits]
-    errors = [np.square(M - blobs_to_matrix(B)).mean() for M in found]
-    assert errors[1] < 0.7 * errors[0]
-    rows = fits[1].encoder_history_
-    assert [row["epoch"] for row in rows] == list(range(1, 9))
-    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
-    assert fits[0].encoder_history_ == []
-    assert_array_equal(*(gan.sample(3) for gan in fits))
 
 
 def test_pipeline_with_a_classifier(digits):
@@ -214,141 +192,16 @@ def test_flat_rows_are_signals():
         BlobsDisplay.from_estimator(gan)
 
 
-def test_other_perceptual_distances(digits, monkeypatch):
-    """A function of two batches, or LPIPS where that is installed."""
-    seen = []
-
-    def distance(images, others):
-        seen.append((images.shape[1:], others.shape))
-        return (images - others).abs().flatten(1).mean(1)
-
-    BlobGAN(2, **TINY, perceptual=distance).fit(digits[0][:40])
-    assert seen[0] == ((1, 8, 8), (20, 1, 8, 8))
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(ImportError, match="perceptual='lpips' needs the package lpips"):
-        BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
-    with pytest.raises(ValueError, match="perceptual='lpips' is for images"):
-        BlobGAN(2, **TINY, perceptual="lpips").fit(np.eye(20))
-    # As that package has it: a module of colour images, distances (n, 1, 1, 1).
-    kinds = []
-
-    class LPIPS(torch.nn.Module):
-        def __init__(self, net, verbose):
-            super().__init__()
-            kinds.append(net)
-
-        def forward(self, images, others):
-            assert images.shape[1] == others.shape[1] == 3
-            return (images - others).abs().mean((1, 2, 3), keepdim=True)
-
-    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
-    BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
-    assert kinds == ["vgg"]
-
-
-def test_layouts_exchange_whole_blobs():
-    """Each blob keeps its number and its fields, and comes from another layout."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        generator = BlobGenerator(8, (1, 8, 8), 2, 3, 3, 2)
-        blobs = generator.layout(torch.randn(40, 8))
-        mixed = exchanged(blobs)
-    sources = []
-    for blob in range(3):
-        distances = torch.cdist(mixed.feature[:, blob], blobs.feature[:, blob])
-        rows = distances.argmin(1)
-        for name in ("x", "y", "size", "aspect", "angle", "feature", "style"):
-            before, after = getattr(blobs, name), getattr(mixed, name)
-            assert torch.equal(after[:, blob], before[rows, blob])
-        assert rows.sort().values.tolist() == list(range(40))
-        sources.append(rows)
-    assert (sources[0] == sources[1]).float().mean() < 0.2
-    assert mixed.background_style is blobs.background_style
-
-
-@pytest.mark.parametrize(("steps_taken", "weight"), [(0, 10.0), (50, 1.0), (100, 0.1)])
-def test_the_inversion_loss_has_five_terms(steps_taken, weight):
-    """Two of real images, two of fakes, and the error of the blobs, less and less."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        generator = BlobGenerator(8, (1, 8, 8), 2, 2, 3, 2).eval()
-        encoder = BlobEncoder((1, 8, 8), 2 * 11 + 5, 2)
-        discriminator = BlobDiscriminator((1, 8, 8), 1, 2).eval()
-        real = torch.rand(6, 1, 8, 8)
-        parts, drawn = [], []
-
-        def perceptual(images, others):
-            drawn.append(others)
-            parts.append(feature_distance(discriminator, images, others).mean())
-            parts.append((images - others).square().mean())
-            return feature_distance(discriminator, images, others)
-
-        layouts, render = [], generator.render
-
-        def render_and_keep(blobs):
-            layouts.append(blobs)
-            return render(blobs)
-
-        generator.render = render_and_keep
-        step = torch.tensor(steps_taken)
-        loss = inversion_loss(
-            encoder,
-            real,
-            generator=generator,
-            latent_dim=8,
-            perceptual=perceptual,
-            step=step,
-            n_steps=100,
-        )
-        found = generator.layout.read_numbers(encoder(drawn[1])[1])
-        total = sum(parts) + weight * blob_distance(found, layouts[0])
-    assert torch.equal(drawn[0], real)
-    torch.testing.assert_close(render(layouts[0]), drawn[1])
-    assert len(parts) == 4
-    assert step == steps_taken + 1
-    torch.testing.assert_close(loss, total)
-
-
-def test_a_fit_goes_on_from_its_checkpoint(digits, tmp_path):
-    """Broken off within the encoder's training, it ends as if it had not been."""
-    X, calls = digits[0][:64], []
-    params = {**TINY, "max_epochs": 2, "encoder_epochs": 3}
-
-    def distance(images, others):
-        calls.append(len(images))
-        if len(calls) == stop:
-            raise KeyboardInterrupt
-        return (images - others).abs().flatten(1).mean(1)
-
-    stop = None
-    whole = BlobGAN(2, **params, perceptual=distance).fit(X)
-    calls, stop = [], 7  # in the second epoch: two batches, two distances each
-    gan = BlobGAN(
-        2,
-        **params,
-        perceptual=distance,
-        checkpoint=tmp_path,
-        checkpoint_interval=0,
-    )
-    with pytest.raises(KeyboardInterrupt):
-        gan.fit(X)
-    assert len(gan.encoder_history_) == 1
-    assert gan.transform(X).shape == (64, 25)
-    calls, stop = [], None
-    gan.fit(X)
-    assert len(calls) == 8  # of two epochs
-    assert len(gan.encoder_history_) == 3
-    assert_array_equal(gan.transform(X), whole.transform(X))
-
-
 def test_without_an_encoder_nothing_is_found(digits):
     """Where training diverges before its turn; samples are still to be had."""
-    gan = BlobGAN(2, **{**TINY, "max_epochs": 3, "learning_rate": 1e30})
+    gan = BlobGAN(2, **TINY).fit(digits[0][:40])
+    gan.set_params(max_epochs=3, learning_rate=1e30)
     with pytest.raises(TrainingDivergedError, match="Lower learning_rate"):
         gan.fit(digits[0])
     assert gan.sample(2).shape == (2, 8, 8)
     with pytest.raises(NotFittedError):
         gan.transform(digits[0])
+    assert not hasattr(gan, "encoder_history_")
 
 
 def test_display_draws_blobs_where_they_are(gan, digits):
@@ -372,4 +225,21 @@ def test_display_draws_blobs_where_they_are(gan, digits):
     area = np.pi * ellipse.width * ellipse.height / 4
     assert area == pytest.approx(4 * 0.02 * np.pi * 64, rel=0.05)
     assert BlobsDisplay.from_estimator(gan, n_samples=2).painted is None
+    plt.close("all")
+
+
+def test_display_takes_what_fit_takes(tmp_path):
+    """Files and pictures of any size, which are cropped as in ``fit``."""
+    X = np.random.default_rng(0).integers(256, size=(6, 8, 12, 3), dtype=np.uint8)
+    pictures = [Image.fromarray(image) for image in X]
+    paths = [tmp_path / f"{k}.png" for k in range(len(X))]
+    for path, picture in zip(paths, pictures, strict=True):
+        picture.resize((24, 16), Image.Resampling.NEAREST).save(path)
+    gan = BlobGAN(2, **TINY, image_shape=(8, 12, 3)).fit(X)
+    sequence = ImageFolder(tmp_path, image_shape=(8, 12, 3))
+    for given in (X, X.reshape(6, -1), pictures, paths, sequence):
+        display = BlobsDisplay.from_estimator(gan, given)
+        assert display.images.shape == display.painted.shape == X.shape
+        if given is not paths and given is not sequence:
+            assert_array_equal(display.images, X)
     plt.close("all")

@@ -153,6 +153,7 @@ def test_a_blob_that_is_not_there_is_named(B, blob):
         ({"move": (np.zeros(5), 0.0)}, "dx of move=.*one for each of the 3 images"),
         ({"style_from": 7}, "style_from=7 is no blob"),
         ({"style_from": [1.0, 2.0, 3.0]}, r"shape \(3,\).* style of 2 values"),
+        ({"style_from": ["a", "b"]}, r"style_from=\['a', 'b'\] should be the number"),
         ({"feature_from": np.zeros((2, 3))}, r"shape \(2, 3\).* feature of 3 values"),
     ],
 )
@@ -197,6 +198,26 @@ def test_what_is_no_array_of_blobs_is_refused(B, wrong):
             function(wrong)
 
 
+def test_fields_of_other_numbers_are_refused(B):
+    """They would be painted wrongly, or not at all."""
+    fields = {name: (np.float32, B.dtype[name].shape) for name in B.dtype.names}
+    for name, other in {
+        "x": (np.float64, (4,)),
+        "y": (np.float32, (2,)),
+        "feature": (np.float32, ()),
+        "style": (np.float32, (4, 0)),
+        "background_style": (np.float32, (5,)),
+    }.items():
+        dtype = np.dtype(
+            [(field, *kind) for field, kind in {**fields, name: other}.items()]
+        )
+        with pytest.raises(TypeError, match=r"float32.*B\.astype"):
+            check_blobs(np.ones(3, dtype=dtype))
+    doubles = B.astype([(name, "f8", B.dtype[name].shape) for name in fields])
+    assert_array_equal(check_blobs(doubles.astype(B.dtype)), B)
+    assert check_blobs(B.view(np.recarray)).shape == (3,)
+
+
 def test_one_image_is_a_slice(B):
     """A single value of the array has no images to count."""
     with pytest.raises(TypeError, match=r"of one image pass B\[:1\]"):
@@ -209,6 +230,8 @@ def test_blobs_of_several_models_do_not_mix(B):
     other["aspect"] = 1
     with pytest.raises(ValueError, match=r"\(3, 2\).*\(5, 2\).*one model"):
         compose(B, other)
+    with pytest.raises(ValueError, match="blobs=1 should be a list of ints"):
+        compose(B, B, 1)
     with pytest.raises(ValueError, match="B has 3 images and other 2"):
         compose(B, B[:2])
     with pytest.raises(ValueError, match=r"M has shape \(3, 45\)"):

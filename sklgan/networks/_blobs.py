@@ -26,7 +26,8 @@ _GRID = 16
 # The rate of the layout network's layers, of the learning rate; see LayoutNetwork.
 _LAYOUT_RATE = 0.1
 
-# How blobs are jittered in training: Epstein et al. 2022, and their code.
+# How blobs are jittered in training: places and angles as in the code of Epstein et al.
+# 2022; sizes by a part of themselves, where they shift the opacity's logit.
 _JITTER = {"place": 0.04, "size": 0.25, "angle": 0.1}
 
 # The most elongated blob is so many times longer than it is broad.
@@ -186,7 +187,7 @@ class BlobGenerator(nn.Module):
         ``(c, h, w)`` for images in [-1, 1], or ``(d,)`` for rows, not bounded.
     n_filters : int, default=16
         Width of the last convolutions, doubled with each halving of the map up to
-        eight times; a 128th of it is the paper's.
+        eight times; the paper has 96.
     n_blobs : int, default=10
         Blobs an image, beside the background.
     feature_dim, style_dim : int, default=32

@@ -1,0 +1,267 @@
+"""BlobGAN's encoder: its loss, what it is taught by, and how its training ends."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_array_equal
+
+from sklgan import BlobGAN, TrainingDivergedError
+from sklgan._inversion import (
+    blob_distance,
+    exchanged,
+    feature_distance,
+    inversion_loss,
+)
+from sklgan.blobs import blobs_to_matrix
+from sklgan.networks import BlobDiscriminator, BlobEncoder, BlobGenerator
+
+TINY = {
+    "n_filters": 2,
+    "latent_dim": 8,
+    "feature_dim": 3,
+    "style_dim": 2,
+    "max_epochs": 1,
+    "device": "cpu",
+    "random_state": 0,
+}
+
+
+def test_the_encoder_learns(digits):
+    """Its loss falls, and in generated images it finds blobs better than by chance."""
+    X = digits[0][:100]
+    params = {**TINY, "max_epochs": 2, "learning_rate": 0.01}
+    fits = [BlobGAN(2, **params, encoder_epochs=n).fit(X) for n in (0, 8)]
+    images, B = fits[0].sample(100, truncation=0.3, return_blobs=True)
+    found = [gan.transform(images) for gan in fits]
+    errors = [np.square(M - blobs_to_matrix(B)).mean() for M in found]
+    assert errors[1] < 0.7 * errors[0]
+    rows = fits[1].encoder_history_
+    assert [row["epoch"] for row in rows] == list(range(1, 9))
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert fits[0].encoder_history_ == []
+    assert_array_equal(*(gan.sample(3) for gan in fits))
+
+
+class DenseDiscriminator(torch.nn.Module):
+    """A user's: its activations are rows, without maps."""
+
+    def __init__(self, in_shape, n_outputs):
+        super().__init__()
+        self.hidden = torch.nn.Linear(int(np.prod(in_shape)), 8)
+        self.head = torch.nn.Linear(8, n_outputs)
+
+    def forward(self, x):
+        hidden = self.hidden(x.flatten(1)).relu()
+        return [hidden], self.head(hidden)
+
+
+def test_a_discriminator_without_maps(digits):
+    """The contract of networks allows it, and the encoder learns from it too."""
+    networks = BlobGenerator, DenseDiscriminator
+    gan = BlobGAN(2, **TINY, network=networks).fit(digits[0][:40])
+    assert gan.transform(digits[0][:3], refine=2).shape == (3, 25)
+
+
+def test_other_perceptual_distances(digits, monkeypatch):
+    """A function of two batches, or LPIPS where that is installed."""
+    seen = []
+
+    def distance(images, others):
+        seen.append((images.shape[1:], others.shape))
+        return (images - others).abs().flatten(1).mean(1)
+
+    BlobGAN(2, **TINY, perceptual=distance).fit(digits[0][:40])
+    assert seen[1:] == [((1, 8, 8), (20, 1, 8, 8))] * 4
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(ImportError, match="perceptual='lpips' needs the package lpips"):
+        BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
+    with pytest.raises(ValueError, match="perceptual='lpips' is for images"):
+        BlobGAN(2, **TINY, perceptual="lpips").fit(np.eye(20))
+    # As that package has it: a module of colour images, distances (n, 1, 1, 1).
+    kinds = []
+
+    class LPIPS(torch.nn.Module):
+        def __init__(self, net, verbose):
+            super().__init__()
+            torch.randn(3)
+            kinds.append(net)
+
+        def forward(self, images, others):
+            assert images.shape[1] == others.shape[1] == 3
+            return (images - others).abs().mean((1, 2, 3), keepdim=True)
+
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
+    drawn = torch.get_rng_state()
+    gan = BlobGAN(2, **TINY, perceptual="lpips").fit(digits[0][:40])
+    assert set(kinds) == {"vgg"}
+    assert torch.equal(torch.get_rng_state(), drawn)
+    n_built = len(kinds)
+    gan.transform(digits[0][:150], refine=1)
+    assert len(kinds) == n_built + 1
+
+
+@pytest.mark.parametrize(
+    ("distance", "error", "message"),
+    [
+        (lambda a, b: (a - b).square().mean(), ValueError, r"\(\) for 2 pairs"),
+        (lambda a, b: (a - b).flatten(1), ValueError, r"\(2, 64\) for 2 pairs"),
+        (lambda a, b: (a - b).detach().mean((1, 2, 3)), ValueError, "no gradient"),
+        (lambda a, b: 0.0, TypeError, "returned float"),
+    ],
+)
+def test_what_is_no_perceptual_distance_is_refused(digits, distance, error, message):
+    """Before any training, with what it should return."""
+    gan = BlobGAN(2, **TINY, perceptual=distance)
+    with pytest.raises(error, match=message):
+        gan.fit(digits[0][:40])
+    assert not hasattr(gan, "generator_")
+
+
+def test_distances_of_any_shape_are_taken(digits):
+    """If there is one for each pair: networks of lpips return (n, 1, 1, 1)."""
+
+    def flat(images, others):
+        return (images - others).abs().mean((1, 2, 3))
+
+    def deep(images, others):
+        return (images - others).abs().mean((1, 2, 3), keepdim=True)
+
+    X = digits[0][:40]
+    found = [
+        BlobGAN(2, **TINY, perceptual=distance).fit(X).transform(X, refine=3)
+        for distance in (flat, deep)
+    ]
+    assert_array_equal(*found)
+
+
+def test_weights_of_lpips_that_are_not_there_are_missed_before_training(
+    digits, monkeypatch
+):
+    """The package may be installed without them."""
+
+    class LPIPS:
+        def __init__(self, net, verbose):
+            raise OSError("no weights of VGG")
+
+    monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
+    gan = BlobGAN(2, **TINY, perceptual="lpips")
+    with pytest.raises(OSError, match="no weights"):
+        gan.fit(digits[0][:40])
+    assert not hasattr(gan, "generator_")
+
+
+def test_layouts_exchange_whole_blobs():
+    """Each blob keeps its number and its fields, and comes from another layout."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = BlobGenerator(8, (1, 8, 8), 2, 3, 3, 2)
+        blobs = generator.layout(torch.randn(40, 8))
+        mixed = exchanged(blobs)
+    sources = []
+    for blob in range(3):
+        distances = torch.cdist(mixed.feature[:, blob], blobs.feature[:, blob])
+        rows = distances.argmin(1)
+        for name in ("x", "y", "size", "aspect", "angle", "feature", "style"):
+            before, after = getattr(blobs, name), getattr(mixed, name)
+            assert torch.equal(after[:, blob], before[rows, blob])
+        assert rows.sort().values.tolist() == list(range(40))
+        sources.append(rows)
+    assert (sources[0] == sources[1]).float().mean() < 0.2
+    assert mixed.background_style is blobs.background_style
+
+
+@pytest.mark.parametrize(("steps_taken", "weight"), [(0, 10.0), (50, 1.0), (100, 0.1)])
+def test_the_inversion_loss_has_five_terms(steps_taken, weight):
+    """Two of real images, two of fakes, and the error of the blobs, less and less."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        generator = BlobGenerator(8, (1, 8, 8), 2, 2, 3, 2).eval()
+        encoder = BlobEncoder((1, 8, 8), 2 * 11 + 5, 2)
+        discriminator = BlobDiscriminator((1, 8, 8), 1, 2).eval()
+        real = torch.rand(6, 1, 8, 8)
+        parts, drawn = [], []
+
+        def perceptual(images, others):
+            drawn.append(others)
+            parts.append(feature_distance(discriminator, images, others).mean())
+            parts.append((images - others).square().mean())
+            return feature_distance(discriminator, images, others)
+
+        layouts, render = [], generator.render
+
+        def render_and_keep(blobs):
+            layouts.append(blobs)
+            return render(blobs)
+
+        generator.render = render_and_keep
+        step = torch.tensor(steps_taken)
+        loss = inversion_loss(
+            encoder,
+            real,
+            generator=generator,
+            latent_dim=8,
+            perceptual=perceptual,
+            step=step,
+            n_steps=100,
+        )
+        found = generator.layout.read_numbers(encoder(drawn[1])[1])
+        total = sum(parts) + weight * blob_distance(found, layouts[0])
+    assert torch.equal(drawn[0], real)
+    torch.testing.assert_close(render(layouts[0]), drawn[1])
+    assert len(parts) == 4
+    assert step == steps_taken + 1
+    torch.testing.assert_close(loss, total)
+
+
+def test_a_fit_goes_on_from_its_checkpoint(digits, tmp_path):
+    """Broken off within the encoder's training, it ends as if it had not been."""
+    X, calls = digits[0][:64], []
+    params = {**TINY, "max_epochs": 2, "encoder_epochs": 3}
+
+    def distance(images, others):
+        calls.append(len(images))
+        if len(calls) == stop:
+            raise KeyboardInterrupt
+        return (images - others).abs().flatten(1).mean(1)
+
+    stop = None
+    whole = BlobGAN(2, **params, perceptual=distance).fit(X)
+    # In the second epoch: two batches, two distances each, after one to check it.
+    calls, stop = [], 8
+    gan = BlobGAN(
+        2,
+        **params,
+        perceptual=distance,
+        checkpoint=tmp_path,
+        checkpoint_interval=0,
+    )
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(X)
+    assert len(gan.encoder_history_) == 1
+    assert gan.transform(X).shape == (64, 25)
+    calls, stop = [], None
+    gan.fit(X)
+    assert len(calls) == 1 + 8  # of two epochs
+    assert len(gan.encoder_history_) == 3
+    assert_array_equal(gan.transform(X), whole.transform(X))
+
+
+def test_an_encoder_that_diverges_leaves_the_last_good_one(digits):
+    """And says that it was the encoder, and what to change."""
+
+    def distance(images, others):
+        # Gradients are infinite in time, as those of a root at 0.
+        calls.append(images)
+        return (images - others).abs().flatten(1).mean(1) / (len(calls) < 6)
+
+    calls = []
+    gan = BlobGAN(2, **TINY, perceptual=distance, encoder_epochs=3)
+    message = r"encoder's training diverged in epoch 2: loss = .*Lower learning_rate"
+    with pytest.raises(TrainingDivergedError, match=message) as caught:
+        gan.fit(digits[0][:64])
+    assert list(caught.value.losses) == ["loss"]
+    assert len(gan.encoder_history_) == 1
+    assert np.isfinite(gan.transform(digits[0][:5])).all()
