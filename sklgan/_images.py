@@ -39,7 +39,7 @@ _SCALER_BATCH = 4096
 # Of images that are not decoded yet, so many are looked at; all are checked in use.
 _SEEN = 64
 
-# A model of a range this wide is not meant for values in [0, 1].
+# A model of a range this wide is not meant for values in [0, 1] or [-1, 1].
 _WIDE_SPAN = 100
 
 
@@ -409,12 +409,13 @@ def _warn_if_outside(rows, data_range, dtype):
         dtype is not None
         and dtype.kind == "f"
         and high - low >= _WIDE_SPAN
-        and 0 <= found_low
+        and -1 <= found_low
         and 0 < found_high <= 1
     ):
+        unit = "[0, 1]" if found_low >= 0 else "[-1, 1]"
         warnings.warn(
             f"X has values from {found_low:.6g} to {found_high:.6g} and looks scaled "
-            f"to [0, 1], while the model was fitted on [{low:.6g}, {high:.6g}]. Scale "
+            f"to {unit}, while the model was fitted on [{low:.6g}, {high:.6g}]. Scale "
             "X as the data given to fit.",
             UserWarning,
             stacklevel=5,

@@ -211,10 +211,12 @@ def test_fit_warns_of_an_explicit_range_that_is_too_narrow():
 
 
 def test_images_scaled_to_one_warn():
-    """Floats in [0, 1] for a model of [0, 255] are warned of, black images are not."""
+    """Floats in [0, 1] or [-1, 1] for a model of [0, 255], but no black images."""
     gate = Gate().fit(GREY)
     with pytest.warns(UserWarning, match=r"looks scaled to \[0, 1\].*\[0, 255\]"):
         gate.batch(GREY / 255)
+    with pytest.warns(UserWarning, match=r"looks scaled to \[-1, 1\].*\[0, 255\]"):
+        gate.batch(GREY / 127.5 - 1)
     gate.batch(np.zeros((2, 6, 7)))
     gate.batch(GREY // 200)
 
