@@ -2,11 +2,11 @@
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
 
 from sklgan._blob_arrays import half_axes
 from sklgan._display import _axes
 from sklgan._grid import image_grid
+from sklgan._inference import check_gan
 from sklgan.blobs import check_blobs
 
 
@@ -90,7 +90,7 @@ class BlobsDisplay:
         display : BlobsDisplay
             The blobs, drawn.
         """
-        check_is_fitted(estimator)
+        check_gan(estimator, "find", "BlobGAN")
         shape = estimator.image_shape_
         if shape is None:
             raise ValueError(

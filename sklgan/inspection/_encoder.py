@@ -6,11 +6,10 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn.functional import mse_loss
 
-from sklgan._inference import device_of
+from sklgan._inference import check_gan, device_of
 from sklgan._tensors import to_numpy, to_torch, torch_seed
 from sklgan._training._averages import batch_norm_in_training
 from sklgan.inspection._inversion import make_objective, spread
@@ -82,7 +81,6 @@ def _build(architecture):
 
 @validate_params(
     {
-        "estimator": [HasMethods("generate")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -142,7 +140,7 @@ def fit_encoder(
     >>> project(gan, X[:5], method="encoder", encoder=encoder).shape
     (5, 20)
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     rng = check_random_state(
         estimator.random_state if random_state is None else random_state
     )
