@@ -186,6 +186,8 @@ def _as_rows(estimator, X, reset):
         if isinstance(X, np.ndarray):
             find_mapping(X)  # for its error: to touch what was cut off would kill
         ndim = len(X.shape)
+        if not reset and image_shape is not None and not issparse(X):
+            _refuse_single(X.shape, image_shape)
         if ndim < 3 or issparse(X):
             return X, ndim, image_shape
         image_shape = _match_shape(estimator, X, image_shape, reset)
@@ -303,6 +305,21 @@ def _image_shape(X):
         f"X of shape {shape} has {shape[3]} channels on its last axis, but images have "
         "1, 3 or 4. Choose some, such as X[..., :1], or pass X.reshape(len(X), -1) as "
         "flat data."
+    )
+
+
+def _refuse_single(shape, image_shape):
+    """Refuse what has the shape of one image of those that fit saw."""
+    height, width, channels = image_shape
+    # With a height of 1 it is a flattened image, which is as good.
+    if channels == 1 and height > 1 and shape == (height, width):
+        remedy = "X[np.newaxis]"
+    elif channels > 1 and shape == (channels, height, width):
+        remedy = "X.transpose(1, 2, 0)[np.newaxis], its channels last"
+    else:
+        return
+    raise ValueError(
+        f"X of shape {tuple(shape)} looks like a single image. Pass {remedy}."
     )
 
 

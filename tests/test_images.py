@@ -427,6 +427,8 @@ def test_malformed_data_range_raises(data_range):
         (COLOR, GREY, r"\(6, 7, 1\).*Gate was fitted on .*\(6, 7, 3\)"),
         (COLOR, COLOR[0], r"single image.*X\[np.newaxis\]"),
         (COLOR, COLOR.transpose(0, 3, 1, 2), "transpose"),
+        (COLOR, COLOR[0].transpose(2, 0, 1), r"single image.*channels last"),
+        (GREY, GREY[0], r"\(6, 7\) looks like a single image.*X\[np.newaxis\]"),
         (GREY, GREY[:, :, 1:], r"\(6, 6, 1\).*fitted on .*\(6, 7, 1\)"),
     ],
 )
