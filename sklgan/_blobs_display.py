@@ -6,7 +6,9 @@ from sklearn.utils import check_array
 from sklgan._blob_arrays import half_axes
 from sklgan._display import _axes
 from sklgan._grid import image_grid
+from sklgan._images import check_images
 from sklgan._inference import check_gan
+from sklgan._placement import read_rows
 from sklgan.blobs import check_blobs
 
 
@@ -73,7 +75,7 @@ class BlobsDisplay:
         ----------
         estimator : BlobGAN
             Fitted on images.
-        X : array-like, default=None
+        X : array-like, ImageSequence, or sequence of paths or PIL images, default=None
             Images as in ``fit``; what is painted of their blobs stands below them.
             None draws samples.
         n_samples : int, default=8
@@ -102,7 +104,8 @@ class BlobsDisplay:
             images, B = estimator.sample(n_samples, random_state, return_blobs=True)
             painted = None
         else:
-            images, B = np.asarray(X), estimator.find(X, refine)
+            rows = read_rows(check_images(estimator, X, reset=False), slice(None))
+            images, B = np.asarray(rows).reshape(-1, *shape), estimator.find(X, refine)
             painted = estimator.inverse_transform(B).reshape(-1, *shape)
         display = cls(
             images.reshape(-1, *shape),

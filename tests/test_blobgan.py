@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
@@ -374,4 +375,15 @@ def test_display_draws_blobs_where_they_are(gan, digits):
     area = np.pi * ellipse.width * ellipse.height / 4
     assert area == pytest.approx(4 * 0.02 * np.pi * 64, rel=0.05)
     assert BlobsDisplay.from_estimator(gan, n_samples=2).painted is None
+    plt.close("all")
+
+
+def test_display_draws_pictures_in_files(two_colours, tmp_path):
+    """What find takes, the display takes."""
+    X = two_colours[0][:20]
+    paths = [tmp_path / f"{k}.png" for k in range(3)]
+    for path, image in zip(paths, X, strict=False):
+        Image.fromarray(image).save(path)
+    display = BlobsDisplay.from_estimator(BlobGAN(2, **TINY).fit(X), paths)
+    assert_array_equal(display.images, X[:3])
     plt.close("all")
