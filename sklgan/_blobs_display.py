@@ -7,7 +7,9 @@ from sklgan._blob_arrays import half_axes
 from sklgan._display import _axes, check_has_pictures
 from sklgan._grid import image_grid
 from sklgan._images import check_images
+from sklgan._inference import check_gan
 from sklgan._namespaces import without_namespace
+from sklgan._placement import read_rows
 from sklgan.blobs import check_blobs
 
 
@@ -91,6 +93,7 @@ class BlobsDisplay:
         display : BlobsDisplay
             The blobs, drawn.
         """
+        check_gan(estimator, "find", "BlobGAN")
         check_has_pictures(estimator)
         shape = estimator.image_shape_
         if X is None:
@@ -98,7 +101,7 @@ class BlobsDisplay:
             painted = None
         else:
             # Files and pictures are decoded, and cropped as in fit.
-            rows = check_images(estimator, X, reset=False)
+            rows = read_rows(check_images(estimator, X, reset=False), slice(None))
             images, B = np.asarray(without_namespace(rows)), estimator.find(X, refine)
             painted = estimator.inverse_transform(B).reshape(-1, *shape)
         display = cls(

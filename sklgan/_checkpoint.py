@@ -20,6 +20,12 @@ from sklgan._placement import read_batches
 
 _FORMAT = 3
 
+# What the user may know entries of a description by, where that is not their name.
+_CALLED = {
+    "random_state": "the seed drawn from random_state",
+    "epochs before": "the number of epochs trained before this fit (warm_start)",
+}
+
 # What stands in the JSON where a tensor was.
 _TENSOR = "__tensor__"
 
@@ -187,7 +193,8 @@ def _check_same(path, before, now):
     if not names:
         return
     differences = "; ".join(
-        f"{name} was {before.get(name)!r} and is {now.get(name)!r}" for name in names
+        f"{_CALLED.get(name, name)} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in names
     )
     raise CheckpointError(
         f"{path} belongs to another training: {differences}. Repeat that training's "

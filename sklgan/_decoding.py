@@ -98,7 +98,8 @@ def list_pictures(X):
     Raises
     ------
     TypeError
-        If X is one picture instead of a sequence, or mixes pictures and others.
+        If X is one picture instead of a sequence, mixes pictures and others, or holds
+        files' bytes or open files.
     """
     if isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(
@@ -110,6 +111,12 @@ def list_pictures(X):
             f"X is a single PIL image of size {X.size}. Pass a list of them: [image]."
         )
     first = _first_item(X)
+    if isinstance(first, (bytes, bytearray)) or hasattr(first, "read"):
+        file = "item" if hasattr(first, "read") else "io.BytesIO(item)"
+        raise TypeError(
+            f"X is a sequence of {type(first).__name__}. Open encoded images first: "
+            f"[Image.open({file}) for item in X]."
+        )
     for kind, name in (((str, os.PathLike), "path"), (Image.Image, "PIL image")):
         if isinstance(first, kind):
             pictures = list(X)
@@ -247,7 +254,7 @@ def _first_item(X):
     if not isinstance(shape, tuple) or len(shape) != 1 or shape[0] == 0:
         return None
     kind = getattr(getattr(X, "dtype", None), "kind", "O")
-    return next(iter(X)) if kind in "OU" else None
+    return next(iter(X)) if kind in "OSU" else None
 
 
 def _over_pictures(function, pictures):

@@ -9,6 +9,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._grid import image_grid
+from sklgan._inference import check_gan
 
 
 def _axes(ax, caller, figsize=None):
@@ -24,7 +25,7 @@ def _axes(ax, caller, figsize=None):
 
 def check_has_pictures(estimator):
     """Refuse an estimator that is not fitted, or not on images."""
-    check_is_fitted(estimator)
+    check_gan(estimator)
     if estimator.image_shape_ is None:
         raise ValueError(
             f"{type(estimator).__name__} was fitted on flat X, which has no pictures; "
@@ -199,6 +200,7 @@ class TrainingHistoryDisplay:
             The history, drawn.
         """
         check_is_fitted(estimator)
+        check_gan(estimator, "history_", "estimator with a history")
         return cls(estimator.history_).plot(ax=ax)
 
     def losses(self):

@@ -167,7 +167,7 @@ def choose_layers(layers, build, shape):
         if not known or not 1 <= layer <= n_layers:
             raise ValueError(
                 f"layers={layers!r} names layer {layer!r}, but the discriminator has "
-                f"layers 1 to {n_layers}."
+                f"layers 1 to {n_layers}; name them by these numbers."
             )
     if len(set(layers)) < len(layers):
         raise ValueError(f"layers={layers!r} names a layer twice; name each once.")

@@ -39,7 +39,7 @@ _SCALER_BATCH = 4096
 # Of images that are not decoded yet, so many are looked at; all are checked in use.
 _SEEN = 64
 
-# A model of a range this wide is not meant for values in [0, 1].
+# A model of a range this wide is not meant for values in [0, 1] or [-1, 1].
 _WIDE_SPAN = 100
 
 
@@ -186,6 +186,8 @@ def _as_rows(estimator, X, reset):
         if isinstance(X, np.ndarray):
             find_mapping(X)  # for its error: to touch what was cut off would kill
         ndim = len(X.shape)
+        if not reset and image_shape is not None and not issparse(X):
+            _refuse_single(X.shape, image_shape)
         if ndim < 3 or issparse(X):
             return X, ndim, image_shape
         image_shape = _match_shape(estimator, X, image_shape, reset)
@@ -306,6 +308,21 @@ def _image_shape(X):
     )
 
 
+def _refuse_single(shape, image_shape):
+    """Refuse what has the shape of one image of those that fit saw."""
+    height, width, channels = image_shape
+    # With a height of 1 it is a flattened image, which is as good.
+    if channels == 1 and height > 1 and shape == (height, width):
+        remedy = "X[np.newaxis]"
+    elif channels > 1 and shape == (channels, height, width):
+        remedy = "X.transpose(1, 2, 0)[np.newaxis], its channels last"
+    else:
+        return
+    raise ValueError(
+        f"X of shape {tuple(shape)} looks like a single image. Pass {remedy}."
+    )
+
+
 def _single_image(X):
     """Return the message for what looks like one colour image."""
     return (
@@ -409,12 +426,13 @@ def _warn_if_outside(rows, data_range, dtype):
         dtype is not None
         and dtype.kind == "f"
         and high - low >= _WIDE_SPAN
-        and 0 <= found_low
+        and -1 <= found_low
         and 0 < found_high <= 1
     ):
+        unit = "[0, 1]" if found_low >= 0 else "[-1, 1]"
         warnings.warn(
             f"X has values from {found_low:.6g} to {found_high:.6g} and looks scaled "
-            f"to [0, 1], while the model was fitted on [{low:.6g}, {high:.6g}]. Scale "
+            f"to {unit}, while the model was fitted on [{low:.6g}, {high:.6g}]. Scale "
             "X as the data given to fit.",
             UserWarning,
             stacklevel=5,

@@ -5,11 +5,40 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.utils.validation import check_is_fitted
 
 from sklgan._placement import read_batches
 from sklgan._tensors import as_tensor
 
 _BATCH = 128
+
+
+def check_gan(estimator, method="generate", kind="GAN estimator"):
+    """Refuse what is not a fitted GAN estimator.
+
+    Parameters
+    ----------
+    estimator : object
+        What the user passed.
+    method : str, default="generate"
+        What such estimators can do, and others cannot.
+    kind : str, default="GAN estimator"
+        What they are called, for the message.
+
+    Raises
+    ------
+    TypeError
+        If it is none, such as a pipeline that holds one.
+    NotFittedError
+        If it is not fitted.
+    """
+    if not hasattr(estimator, method):
+        raise TypeError(
+            f"{type(estimator).__name__} is no {kind} of sklgan. Pass one that is "
+            "fitted: of a pipeline the step, such as pipeline['gan'], of a search its "
+            "best_estimator_."
+        )
+    check_is_fitted(estimator)
 
 
 def for_each_batch(n_rows, run, batch_size=_BATCH):

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
+from sklearn.exceptions import NotFittedError
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
@@ -172,7 +173,13 @@ class BlobsMixin:
 
     def _find_matrix(self, X, refine):
         """Return the blobs of images as rows, a tensor."""
-        check_is_fitted(self, "encoder_")
+        check_is_fitted(self)
+        if not hasattr(self, "encoder_"):
+            raise NotFittedError(
+                f"The last fit of this {type(self).__name__} ended before its "
+                "encoder's turn: it paints blobs, but finds none. Call fit again; with "
+                "warm_start=True it goes on with the networks that there are."
+            )
         if not isinstance(refine, Integral) or refine < 0:
             raise ValueError(f"refine={refine!r} should be an int of at least 0.")
         rows = check_images(self, X, reset=False)

@@ -199,7 +199,9 @@ def test_without_an_encoder_nothing_is_found(digits):
     with pytest.raises(TrainingDivergedError, match="Lower learning_rate"):
         gan.fit(digits[0])
     assert gan.sample(2).shape == (2, 8, 8)
-    with pytest.raises(NotFittedError):
+    with pytest.raises(
+        NotFittedError, match="before its encoder's turn.*Call fit again"
+    ):
         gan.transform(digits[0])
     assert not hasattr(gan, "encoder_history_")
 

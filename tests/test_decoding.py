@@ -4,6 +4,7 @@ import gc
 import struct
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -294,6 +295,9 @@ def test_mixed_sizes_of_pictures_are_named(tmp_path):
         ("a.png", r"single path, 'a.png'.*\['a.png'\].*sorted\(Path"),
         (Path("folder"), "single path, 'folder'"),
         (b"a.png", "single path"),
+        ([b"GIF89a", b"GIF89a"], r"of bytes.*Image.open\(io.BytesIO\(item\)\) for"),
+        (np.array([b"GIF89a"]), r"Image.open\(io.BytesIO\(item\)\) for item in X"),
+        ([BytesIO(b"GIF89a")], r"of BytesIO.*\[Image.open\(item\) for item in X\]"),
         (Image.new("L", (4, 4)), r"single PIL image .*\[image\]"),
         (["a.png", np.zeros((2, 2))], r"X\[1\] is ndarray"),
         (["a.png", None], r"X\[1\] is NoneType"),

@@ -211,10 +211,12 @@ def test_fit_warns_of_an_explicit_range_that_is_too_narrow():
 
 
 def test_images_scaled_to_one_warn():
-    """Floats in [0, 1] for a model of [0, 255] are warned of, black images are not."""
+    """Floats in [0, 1] or [-1, 1] for a model of [0, 255], but no black images."""
     gate = Gate().fit(GREY)
     with pytest.warns(UserWarning, match=r"looks scaled to \[0, 1\].*\[0, 255\]"):
         gate.batch(GREY / 255)
+    with pytest.warns(UserWarning, match=r"looks scaled to \[-1, 1\].*\[0, 255\]"):
+        gate.batch(GREY / 127.5 - 1)
     gate.batch(np.zeros((2, 6, 7)))
     gate.batch(GREY // 200)
 
@@ -425,6 +427,8 @@ def test_malformed_data_range_raises(data_range):
         (COLOR, GREY, r"\(6, 7, 1\).*Gate was fitted on .*\(6, 7, 3\)"),
         (COLOR, COLOR[0], r"single image.*X\[np.newaxis\]"),
         (COLOR, COLOR.transpose(0, 3, 1, 2), "transpose"),
+        (COLOR, COLOR[0].transpose(2, 0, 1), r"single image.*channels last"),
+        (GREY, GREY[0], r"\(6, 7\) looks like a single image.*X\[np.newaxis\]"),
         (GREY, GREY[:, :, 1:], r"\(6, 6, 1\).*fitted on .*\(6, 7, 1\)"),
     ],
 )

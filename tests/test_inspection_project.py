@@ -375,3 +375,13 @@ def test_an_encoder_of_another_gan_is_refused(encoder, digits):
     gan = DCGANFeatureExtractor(9, n_filters=4, max_epochs=0).fit(digits[0])
     with pytest.raises(ValueError, match="latent_dim=8, but .* latent_dim=9"):
         project(gan, digits[0][:2], method="hybrid", encoder=encoder)
+
+
+def test_an_encoder_of_another_training_is_warned_of(digits):
+    """Of the same sizes it runs, and what it says is of no use."""
+    X = digits[0][:20]
+    gan = DCGANFeatureExtractor(5, n_filters=4, max_epochs=1, random_state=0).fit(X)
+    encoder = fit_encoder(gan, n_steps=2, random_state=0)
+    project(gan, X[:2], method="encoder", encoder=pickle.loads(pickle.dumps(encoder)))
+    with pytest.warns(UserWarning, match="another generator than this DCGAN.*anew"):
+        project(gan.set_params(random_state=1).fit(X), X[:2], encoder=encoder)

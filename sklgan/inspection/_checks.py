@@ -4,7 +4,8 @@ from numbers import Integral
 
 import numpy as np
 from sklearn.utils import check_array
-from sklearn.utils.validation import check_is_fitted
+
+from sklgan._inference import check_gan
 
 
 def check_count(name, value, least):
@@ -31,7 +32,7 @@ def check_latents(estimator, Z, name="Z"):
     Z : ndarray of shape (n_samples, latent_dim), float32 or float64
         Not to be written to: it may be the caller's own.
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     Z = check_array(Z, dtype=[np.float64, np.float32], input_name=name)
     latent_dim = estimator._architecture["latent_dim"]
     if Z.shape[1] != latent_dim:

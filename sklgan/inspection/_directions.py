@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
-from sklgan._inference import device_of
+from sklgan._inference import check_gan, device_of
 from sklgan._labels import find_labels
 from sklgan._tensors import torch_seed
 from sklgan.inspection._checks import check_count, check_latents
@@ -117,7 +116,7 @@ def directions(
     >>> directions(gan, found.Z, found.labels, method="logistic").vectors.shape
     (1, 5)
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is not known; use one of {_METHODS}.")
     if method == "auto":

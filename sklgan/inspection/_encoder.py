@@ -1,16 +1,17 @@
 """An encoder: images to latent vectors in one pass, learned from a generator."""
 
+import hashlib
+import warnings
 from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import HasMethods, Interval, validate_params
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils._param_validation import Interval, validate_params
 from torch.nn.functional import mse_loss
 
-from sklgan._inference import device_of
+from sklgan._inference import check_gan, device_of
 from sklgan._tensors import to_numpy, to_torch, torch_seed
 from sklgan._training._averages import batch_norm_in_training
 from sklgan.inspection._inversion import make_objective, spread
@@ -36,6 +37,8 @@ class LatentEncoder:
         mode.
     architecture : dict
         What it was built with.
+    generator : str
+        A checksum of the weights of the generator that it learned from.
 
     See Also
     --------
@@ -43,9 +46,10 @@ class LatentEncoder:
     project : Use it.
     """
 
-    def __init__(self, network, architecture):
+    def __init__(self, network, architecture, generator):
         self.network = network
         self.architecture = architecture
+        self.generator = generator
 
     def __getstate__(self):
         """Return the state with the network's as NumPy arrays, free of any device."""
@@ -62,7 +66,7 @@ class LatentEncoder:
 
 
 def check_encoder(encoder, estimator):
-    """Raise an error unless an encoder is one for an estimator's generator."""
+    """Refuse an encoder for other images or vectors, warn of another generator's."""
     for name in ("shape", "latent_dim"):
         found = encoder.architecture[name]
         expected = estimator._architecture[name]
@@ -72,6 +76,22 @@ def check_encoder(encoder, estimator):
                 f"{type(estimator).__name__} has {name}={expected}; train it on this "
                 "one with fit_encoder(estimator)."
             )
+    if encoder.generator != _checksum(estimator.generator_):
+        warnings.warn(
+            "encoder was trained on another generator than this "
+            f"{type(estimator).__name__} has, or before it was fitted again; what it "
+            "says means little here. Train it anew with fit_encoder(estimator).",
+            UserWarning,
+            stacklevel=4,
+        )
+
+
+def _checksum(network):
+    """Return what tells the weights of a network from others."""
+    digest = hashlib.sha256()
+    for value in to_numpy(dict(network.state_dict())).values():
+        digest.update(np.ascontiguousarray(value).data)
+    return digest.hexdigest()
 
 
 def _build(architecture):
@@ -82,7 +102,6 @@ def _build(architecture):
 
 @validate_params(
     {
-        "estimator": [HasMethods("generate")],
         "n_steps": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 2, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -142,7 +161,7 @@ def fit_encoder(
     >>> project(gan, X[:5], method="encoder", encoder=encoder).shape
     (5, 20)
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     rng = check_random_state(
         estimator.random_state if random_state is None else random_state
     )
@@ -157,7 +176,7 @@ def fit_encoder(
         batches = (draw(batch_size) for _ in range(n_steps))
         loss = partial(_reconstruction_loss, estimator.generator_, scale)
         _train(encoder, batches, loss, n_steps, learning_rate)
-    return LatentEncoder(encoder.eval(), architecture)
+    return LatentEncoder(encoder.eval(), architecture, _checksum(estimator.generator_))
 
 
 @torch.no_grad()

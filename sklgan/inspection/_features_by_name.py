@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.utils.validation import check_is_fitted
 from torch.nn.functional import adaptive_max_pool2d
 
 from sklgan._display import check_has_pictures
-from sklgan._inference import device_of
+from sklgan._inference import check_gan, device_of
 
 _NAME = re.compile(r"conv(\d+)_ch(\d+)(?:_r(\d+)_c(\d+))?|dense(\d+)_u(\d+)")
 
@@ -66,7 +65,7 @@ def parse_features(estimator, features):
     TypeError
         If it is neither name nor pair.
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     single = isinstance(features, str) or (
         isinstance(features, tuple) and all(isinstance(n, Integral) for n in features)
     )

@@ -3,11 +3,10 @@
 import numpy as np
 import torch
 from sklearn.utils import Bunch, check_array
-from sklearn.utils.validation import check_is_fitted
 
 from sklgan._features import pool
 from sklgan._images import check_images
-from sklgan._inference import device_of
+from sklgan._inference import check_gan, device_of
 from sklgan._namespaces import without_namespace
 from sklgan._placement import read_rows
 from sklgan._tensors import as_tensor
@@ -86,7 +85,7 @@ def top_images(estimator, X, filters, *, n_images=9):
     >>> top.names, top.images.shape
     (['conv1_ch000', 'conv1_ch003'], (2, 5, 8, 8))
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     check_count("n_images", n_images, 1)
     features = parse_features(estimator, filters)
     rows = check_images(estimator, X, reset=False)
@@ -291,7 +290,7 @@ default=None
     >>> maps.shape
     (5, 10, 8, 8)
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     if coef is None:
         if scale is not None or names is not None:
             raise ValueError("scale and names belong to coef, which was not given.")
@@ -316,7 +315,7 @@ default=None
 
 def _check_coef(estimator, coef, names):
     """Return coef in two dimensions, float64, and which features its columns are."""
-    check_is_fitted(estimator)
+    check_gan(estimator)
     if not hasattr(estimator, "get_feature_names_out"):
         raise TypeError(
             f"{type(estimator).__name__} has no features that a classifier could be "

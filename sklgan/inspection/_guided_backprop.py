@@ -6,11 +6,10 @@ from functools import partial
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 from torch.overrides import TorchFunctionMode
 
 from sklgan._images import check_images
-from sklgan._inference import device_of, for_each_batch
+from sklgan._inference import check_gan, device_of, for_each_batch
 from sklgan._namespaces import empty_beside, like
 from sklgan._placement import read_batches, read_rows
 from sklgan._streams import draw_seed
@@ -242,7 +241,7 @@ def untrained_copy(estimator, X, *, random_state=None):
     >>> untrained_copy(gan, X).transform(X).shape
     (50, 64)
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     rows = check_images(estimator, X, reset=False)
     if len(rows) < 2:
         raise ValueError(

@@ -7,8 +7,8 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
 
+from sklgan._inference import check_gan
 from sklgan._placement import read_batches
 from sklgan.inspection._copies import compare
 from sklgan.inspection._neighbors import (
@@ -167,7 +167,7 @@ def memorization_report(
     >>> report.spaces["pixels"].indices.shape
     (100, 5)
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     names = _check_parameters(n_samples, n_neighbors, space, threshold, alpha)
     train, held_out = (checked_rows(estimator, X) for X in (X_train, X_held_out))
     _check_enough("X_train", len(train))

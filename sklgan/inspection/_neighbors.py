@@ -5,11 +5,10 @@ from numbers import Integral
 import numpy as np
 import torch
 from sklearn.utils import gen_batches
-from sklearn.utils.validation import check_is_fitted
 
 from sklgan._features import pooled_features, pooled_rows
 from sklgan._images import check_images
-from sklgan._inference import device_of, run_discriminator
+from sklgan._inference import check_gan, device_of, run_discriminator
 from sklgan._placement import read_batches, read_rows
 from sklgan._tensors import as_tensor, device_or_cpu
 
@@ -72,7 +71,7 @@ def nearest_samples(estimator, images, X, *, n_neighbors=5, space="pixels"):
     >>> indices[:, 0].tolist(), distances[:, 0].tolist()
     ([7, 3], [0.0, 0.0])
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     check_space(space)
     queries, X = (checked_rows(estimator, rows) for rows in (images, X))
     is_count = isinstance(n_neighbors, Integral) and not isinstance(n_neighbors, bool)

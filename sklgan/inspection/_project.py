@@ -7,15 +7,13 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
-    HasMethods,
     Interval,
     StrOptions,
     validate_params,
 )
-from sklearn.utils.validation import check_is_fitted
 
 from sklgan._images import check_images
-from sklgan._inference import device_of, for_each_batch, run_generator
+from sklgan._inference import check_gan, device_of, for_each_batch, run_generator
 from sklgan._tensors import as_tensor
 from sklgan.inspection._encoder import LatentEncoder, check_encoder, fit_encoder
 from sklgan.inspection._inversion import (
@@ -36,7 +34,6 @@ _N_SCALE = 128
 
 @validate_params(
     {
-        "estimator": [HasMethods("generate")],
         "method": [StrOptions({"optimize", "encoder", "hybrid"})],
         "n_starts": [Interval(Integral, 1, None, closed="left")],
         "n_steps": [Interval(Integral, 0, None, closed="left")],
@@ -163,7 +160,7 @@ def project(
     >>> Z.shape, errors.shape, gan.generate(Z).shape
     ((5, 20), (5,), (5, 8, 8))
     """
-    check_is_fitted(estimator)
+    check_gan(estimator)
     rows = check_images(estimator, X, reset=False)
     rng = check_random_state(
         estimator.random_state if random_state is None else random_state
