@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow test-oldest lint examples docs clean distclean
+.PHONY: help demo test test-slow test-oldest lint examples docs clean distclean FORCE
 
 help: ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /:/' \
@@ -83,10 +83,13 @@ $(VENV)/.plot $(VENV)/.dev $(VENV)/.docs: $(VENV)/.%: pyproject.toml constraints
 	@$(QUIET); $(BIN)/python -m pip install $$quiet -c constraints.txt -e '.[$*]'
 	@touch $@
 
-$(OLDEST)/constraints.txt: constraints-oldest.txt constraints.txt | $(OLDEST)/.created
+# Replaced only where it differs, so that another TORCH installs again and the same one
+# does not. Each torch asks for a sympy of its own.
+$(OLDEST)/constraints.txt: constraints-oldest.txt constraints.txt FORCE | $(OLDEST)/.created
 	@awk -F== 'FNR == NR { if (NF > 1) oldest[$$1]; print; next } !($$1 in oldest)' \
 	    constraints-oldest.txt constraints.txt \
-	    | sed 's/^torch==.*/torch==$(TORCH)/' > $@
+	    | sed -e 's/^torch==.*/torch==$(TORCH)/' -e '/^sympy==/d' > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(OLDEST)/.dev: pyproject.toml $(OLDEST)/constraints.txt
 	@echo "== installing sklgan[dev] at its lower bounds; this takes minutes"

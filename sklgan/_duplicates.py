@@ -170,8 +170,8 @@ class NearDuplicateDetector(
     >>> darker = 0.8 * X[:3]
     >>> detector = NearDuplicateDetector(random_state=0)
     >>> groups = detector.fit(np.concatenate([X, darker])).groups_
-    >>> (groups[200:] == groups[:3]).all()
-    np.True_
+    >>> bool((groups[200:] == groups[:3]).all())
+    True
     """
 
     _parameter_constraints: dict = {

@@ -137,5 +137,8 @@ def _merge(labels, pairs):
     """Return labels that are equal also where a pair connects them."""
     left, right = (labels[np.concatenate(side)] for side in zip(*pairs, strict=True))
     n = len(labels)
+    # Given int64 indices, connected_components of SciPy 1.11 prints an error, does not
+    # raise it, and answers that all rows are one group.
+    left, right = left.astype(np.int32), right.astype(np.int32)
     edges = coo_array((np.ones(len(left), dtype=bool), (left, right)), shape=(n, n))
     return connected_components(edges, directed=False)[1][labels].astype(np.int64)

@@ -147,7 +147,8 @@ class _SampleQualityScorer:
             check_is_fitted(self.features)
             # A pipeline is asked by its last step alone, which may have no state.
             described = self.features.transform(real)
-        except NotFittedError:
+        except (NotFittedError, AttributeError):
+            # The second is what PCA of scikit-learn 1.6 says where it is not fitted.
             transformer = clone(self.features).fit(real)
             return transformer.transform(real), transformer.transform(samples)
         return described, self.features.transform(samples)
