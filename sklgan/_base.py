@@ -17,7 +17,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from sklgan._architecture import check_continuation, choose_architecture
+from sklgan._architecture import (
+    check_continuation,
+    choose_architecture,
+    choose_augmentation,
+)
 from sklgan._checkpoint import describe_run, open_checkpoint
 from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
 from sklgan._engine import build_net, keep_trained, load_last_fit
@@ -233,6 +237,8 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
             Other parameters of the engine that the method needs.
         """
         device = resolve_device(self.device)
+        # An unknown one is an error before a checkpoint's folder is made.
+        options.setdefault("augment", choose_augmentation(self, "augment"))
         seed = draw_seed(self, random_state, streamed)
         checkpoint = open_checkpoint(self, X, y, seed, number, writes=is_main_process())
         check_same_fit(partial(describe_run, self, X, y, seed, checkpoint, device))

@@ -2,7 +2,6 @@
 
 from functools import partial
 
-from sklgan._architecture import choose_augmentation
 from sklgan._images import check_images, from_batch
 from sklgan._tasks import TrainingTasks
 from sklgan._tensors import has_native_bfloat16, to_numpy, to_torch
@@ -29,7 +28,6 @@ def build_net(gan, X, device, **options):
     ours = [("progress", EpochProgress())] if shows else []
     if hasattr(gan, "_callback_fit_ctx"):
         ours.append(("tasks", EpochTasks(TrainingTasks(gan, X))))
-    options.setdefault("augment", choose_augmentation(gan, "augment"))
     return AdversarialNet(
         generator=generator,
         discriminator=discriminator,

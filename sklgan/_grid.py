@@ -1,5 +1,6 @@
 """Images side by side in one, and that one, or several in turn, as a file."""
 
+import errno
 import os
 from contextlib import suppress
 from io import BytesIO
@@ -123,6 +124,10 @@ def _on_white(grid):
 
 def _write_whole(path, save):
     """Write a file with ``save(file)``; an error leaves the old one, or none."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "There is no folder for this file; make it first", str(path)
+        )
     encoded = BytesIO()
     save(encoded)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

@@ -39,8 +39,9 @@ _SCALER_BATCH = 4096
 # Of images that are not decoded yet, so many are looked at; all are checked in use.
 _SEEN = 64
 
-# A model of a range this wide is not meant for values in [0, 1] or [-1, 1].
-_WIDE_SPAN = 100
+# A model of a range this wide is not meant for values in [0, 1] or [-1, 1]. That of
+# scikit-learn's digits is 16.
+_WIDE_SPAN = 10
 
 
 def check_images(estimator, X, *, reset):

@@ -1,5 +1,6 @@
 """Labels of which some are -1, which means that there is none."""
 
+import warnings
 from numbers import Real
 
 import numpy as np
@@ -127,6 +128,13 @@ def encode_labels(y, caller, remedy):
     classes, found = np.unique(y[rows], return_inverse=True)
     codes = np.full(len(y), UNLABELED, dtype=np.int64)
     codes[rows] = found
+    if len(classes) == 1 and len(rows) < len(y):
+        warnings.warn(
+            f"y holds one class, {classes[0]!s}, and -1, which means unlabelled here. "
+            "If -1 is a class of yours, give it another number.",
+            UserWarning,
+            stacklevel=4,
+        )
     return classes, codes
 
 

@@ -277,6 +277,16 @@ def test_flat_rows_are_not_taken_for_images(params, match):
         gan.transform(X)
 
 
+def test_unknown_augmentation_is_refused_before_a_checkpoint_is_begun(
+    two_colours, tmp_path
+):
+    """Of a run that cannot be, no folder remains."""
+    folder = tmp_path / "run"
+    with pytest.raises(ValueError, match="rotate"):
+        make_gan(augment=["flip", "rotate"], checkpoint=folder).fit(two_colours[0])
+    assert not folder.exists()
+
+
 class Fail(Callback):
     """Fail in the second epoch."""
 

@@ -17,8 +17,6 @@ from sklearn.base import BaseEstimator
 
 from sklgan._images import check_images
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 class Gate(BaseEstimator):
     """The smallest estimator behind the gate."""

@@ -14,8 +14,6 @@ from sklearn.datasets import load_digits
 
 from sklgan._images import check_images, from_batch, to_batch
 
-pytestmark = pytest.mark.filterwarnings("error")
-
 
 class Gate(BaseEstimator):
     """The smallest estimator behind the gate: X as the networks see it."""
@@ -211,7 +209,7 @@ def test_fit_warns_of_an_explicit_range_that_is_too_narrow():
 
 
 def test_images_scaled_to_one_warn():
-    """Floats in [0, 1] or [-1, 1] for a model of [0, 255], but no black images."""
+    """Floats in [0, 1] or [-1, 1] for a wider model, but no black images."""
     gate = Gate().fit(GREY)
     with pytest.warns(UserWarning, match=r"looks scaled to \[0, 1\].*\[0, 255\]"):
         gate.batch(GREY / 255)
@@ -219,6 +217,8 @@ def test_images_scaled_to_one_warn():
         gate.batch(GREY / 127.5 - 1)
     gate.batch(np.zeros((2, 6, 7)))
     gate.batch(GREY // 200)
+    with pytest.warns(UserWarning, match=r"looks scaled to \[0, 1\].*\[0, 16\]"):
+        Gate().fit(GREY / 255 * 16).batch(GREY / 255)
 
 
 def test_ordinary_values_do_not_warn():

@@ -141,6 +141,13 @@ def test_film_shows_the_path_without_a_stop(tmp_path, shape, closed):
     assert_array_equal(frames, np.broadcast_to(expected, frames.shape))
 
 
+def test_film_for_a_folder_that_is_not_there(tmp_path):
+    """The message names the file that was asked for."""
+    display = InterpolationDisplay(films((6, 8)), n_steps=5)
+    with pytest.raises(FileNotFoundError, match=r"make it first: .*none/walk.gif'"):
+        display.save_gif(tmp_path / "none" / "walk.gif")
+
+
 def test_film_of_lines_shows_all_at_once(tmp_path):
     """A frame a step, there and back; the rest of the square is white."""
     images = films((4, 4)).reshape(5, 1, 4, 4).repeat(3, axis=1)

@@ -311,6 +311,19 @@ def test_report_refuses(images, untrained, n_train, n_held_out, params, message)
         memorization_report(untrained, X, held_out, **params)
 
 
+def test_no_report_of_a_generator_that_was_not_trained(images):
+    """A discriminator that teaches itself alone leaves it as it was drawn."""
+    gan = DCGANFeatureExtractor(
+        n_filters=4,
+        max_epochs=1,
+        objective="rotation",
+        adversarial_weight=0,
+        random_state=0,
+    ).fit(images[:50])
+    with pytest.raises(ValueError, match="not trained.*larger adversarial_weight"):
+        memorization_report(gan, images[:50], images[50:100])
+
+
 def test_report_refuses_images_of_other_sizes(images, untrained):
     with pytest.raises(ValueError, match=r"was fitted on images of shape \(8, 8, 1\)"):
         memorization_report(untrained, images[:50], images[50:100, :6])

@@ -41,6 +41,12 @@ def make_gan(**kwargs):
     return DCGANFeatureExtractor(**(options | {"device": "cpu"} | kwargs))
 
 
+def test_nt_xent_needs_two_views_of_the_same_images():
+    """Partners would be others' otherwise."""
+    with pytest.raises(ValueError, match=r"shape \(3, 2\) and second \(2, 2\)"):
+        nt_xent(torch.ones(3, 2), torch.ones(2, 2))
+
+
 def test_nt_xent_by_hand():
     a, b = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 3.0]])
     # Of four unit vectors each sees its partner at cosine 1 and the others at 0.

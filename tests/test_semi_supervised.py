@@ -211,6 +211,15 @@ def test_bad_labels_are_refused_and_leave_the_last_fit(few, y, match):
     assert_array_equal(gan.predict_proba(X), before)
 
 
+def test_minus_one_as_a_class_is_warned_of(few):
+    """Of 1 and -1, as scikit-learn's binary classifiers take them, one is no class."""
+    X, _, y = few
+    y = np.where(y % 2, 1, -1)
+    gan = SemiSupervisedGANClassifier(n_filters=4, max_epochs=1, random_state=0)
+    with pytest.warns(UserWarning, match="one class, 1, and -1.*another number"):
+        gan.fit(X, y)
+
+
 def test_other_classes_are_no_continuation(few):
     """warm_start goes on with the same classes only."""
     X, masked, _ = few

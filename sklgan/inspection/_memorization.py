@@ -138,7 +138,8 @@ def memorization_report(
     Raises
     ------
     ValueError
-        If a parameter is out of its range, or there are too few images.
+        If a parameter is out of its range, there are too few images, or the training
+        had no generator.
 
     See Also
     --------
@@ -168,6 +169,7 @@ def memorization_report(
     (100, 5)
     """
     check_gan(estimator)
+    _check_generator(estimator)
     names = _check_parameters(n_samples, n_neighbors, space, threshold, alpha)
     train, held_out = (checked_rows(estimator, X) for X in (X_train, X_held_out))
     _check_enough("X_train", len(train))
@@ -205,6 +207,16 @@ def memorization_report(
         for figures in spaces.values()
     )
     return MemorizationReport(memorized, spaces, samples, threshold, alpha)
+
+
+def _check_generator(estimator):
+    """Refuse an estimator whose training had no generator."""
+    history = estimator.history_
+    if history and not any("g_loss" in row for row in history):
+        raise ValueError(
+            "The generator was not trained (adversarial_weight=0), so that there is "
+            "nothing it could have memorised; fit with a larger adversarial_weight."
+        )
 
 
 def _check_parameters(n_samples, n_neighbors, space, threshold, alpha):

@@ -24,10 +24,20 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float = 0.1) -> Tensor:
     Tensor
         A scalar, log(2n - 1) where projections say nothing.
 
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+
     References
     ----------
     Chen et al. 2020, equation 1 (arXiv:2002.05709).
     """
+    if first.shape != second.shape:
+        raise ValueError(
+            f"first has shape {tuple(first.shape)} and second {tuple(second.shape)}; "
+            "give two views of the same images."
+        )
     z = torch.cat([first, second])
     similarity = _cosine(z, z) / temperature
     own = torch.eye(len(z), dtype=torch.bool, device=z.device)
