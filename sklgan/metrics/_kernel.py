@@ -11,7 +11,7 @@ from sklgan.metrics._checks import (
 )
 
 # Rows of a kernel matrix that are held at a time.
-_KERNEL_ROWS = 512
+_KERNEL_ROWS = 256
 
 
 def kernel_distance(X, Y, *, n_subsets=10, random_state=None):
@@ -115,7 +115,8 @@ def _kernel(U, V, centre):
     scaled = centre / len(centre)
     s = scaled @ centre + 1
     kernel = (U / len(centre)) @ V.T
-    t = kernel + (U @ scaled)[:, None] + V @ scaled
+    t = kernel + (U @ scaled)[:, None]
+    t += V @ scaled
     kernel *= 3 * s**2
     # NumPy's power takes ten times as long.
     square = t * t
