@@ -166,7 +166,8 @@ class ExchangeMixin:
         Raises
         ------
         ImportError
-            If onnx or onnxscript is missing: ``pip install 'sklgan[onnx]'``.
+            If onnx or onnxscript is missing: ``pip install 'sklgan[onnx]'``; or if
+            torch is older than 2.8.
         OSError
             If the file cannot be written; what was there before is still there.
         """

@@ -33,8 +33,15 @@ def onnx_bytes(gan, part):
     Raises
     ------
     ImportError
-        If onnx or onnxscript is not there.
+        If onnx or onnxscript is not there, or torch is older than 2.8.
     """
+    # The exporters of torch 2.6 and 2.7 fail on batch normalisation, on uint8 input
+    # or on the number of samples.
+    if torch.__version__ < "2.8":
+        raise ImportError(
+            f"export_onnx needs torch 2.8 or newer, and this is {torch.__version__}: "
+            "pip install -U torch."
+        )
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
