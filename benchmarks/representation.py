@@ -109,19 +109,19 @@ class TimeLimit(Callback):
         self.minutes, self.is_over = minutes, False
 
     def on_train_begin(self, net, **kwargs):
-        """Look how long it has taken before."""
+        """Look how long it has taken before, and train no more if that is enough."""
         on_cpu = torch.device(net.device).type == "cpu"
         self.clock_ = time.process_time if on_cpu else time.perf_counter
-        self.start_ = self.clock_() - 60 * net.notes_.get("minutes", 0.0)
-        self._look(net)
+        before = net.notes_.get("minutes", 0.0)
+        self.start_ = self.clock_() - 60 * before
+        self._end_after(before)
 
     def on_epoch_end(self, net, **kwargs):
         """Note the time, and end the training if it is over."""
-        self._look(net)
+        spent = net.notes_["minutes"] = (self.clock_() - self.start_) / 60
+        self._end_after(spent)
 
-    def _look(self, net):
-        spent = (self.clock_() - self.start_) / 60
-        net.notes_["minutes"] = spent
+    def _end_after(self, spent):
         self.is_over = spent >= self.minutes
         if self.is_over:
             raise KeyboardInterrupt
