@@ -85,42 +85,48 @@ def _unbiased_mmd(X, Y):
     """Return the squared discrepancy; pairs of a row with itself are left out.
 
     With x = c + u and y = c + v, where c is the mean of all rows, the kernel is
-    (s + t)^3 = s^3 + 3 s^2 (c . u + c . v) / d + [3 s^2 u . v / d + t^2 (3 s + t)],
-    s = c . c / d + 1 and t = (c . u + c . v + u . v) / d. What stands before the
-    bracket is a sum of functions of one row each, which the estimate is blind to. It is
-    left out: where rows lie far from 0 and near each other, it is the far larger part,
-    and would leave nothing of the rest but its rounding.
+    (s + t)^3 = s^3 + 3 s^2 (c . u + c . v) / d + 3 s^2 u . v / d + t^2 (3 s + t),
+    s = c . c / d + 1 and t = (c . u + c . v + u . v) / d. Its first two terms are sums
+    of functions of one row each, which the estimate is blind to. They are left out:
+    where rows lie far from 0 and near each other, they are the far larger part, and
+    would leave nothing of the rest but its rounding. The third adds up without any
+    pairs.
     """
     centre = np.concatenate([X, Y]).mean(axis=0)
-    X, Y = X - centre, Y - centre
+    s = centre @ centre / len(centre) + 1
+    U, V = X - centre, Y - centre
+    third = _mean_product(U) + _mean_product(V) - 2 * U.mean(axis=0) @ V.mean(axis=0)
     blocks = gen_batches(len(X), _KERNEL_ROWS)
-    between = sum(_kernel(X[block], Y, centre).sum() for block in blocks)
-    within = _mean_within(X, centre) + _mean_within(Y, centre)
-    return float(within - 2 * between / (len(X) * len(Y)))
+    between = sum(_last_term(U[block], V, centre, s).sum() for block in blocks)
+    within = _mean_within(U, centre, s) + _mean_within(V, centre, s)
+    last = within - 2 * between / (len(X) * len(Y))
+    return float(3 * s**2 * third / len(centre) + last)
 
 
-def _mean_within(X, centre):
-    """Return the mean of the kernel over all pairs of different rows."""
+def _mean_product(U):
+    """Return the mean of u . u' over all pairs of different rows."""
+    total = U.sum(axis=0)
+    return (total @ total - np.vdot(U, U)) / (len(U) * (len(U) - 1))
+
+
+def _mean_within(U, centre, s):
+    """Return the mean of the last term over all pairs of different rows."""
     total = 0.0
-    for block in gen_batches(len(X), _KERNEL_ROWS):
+    for block in gen_batches(len(U), _KERNEL_ROWS):
         # The kernel is symmetric: pairs with rows above the block are done already.
-        kernel = _kernel(X[block], X[block.start :], centre)
+        kernel = _last_term(U[block], U[block.start :], centre, s)
         square = kernel[:, : len(kernel)]
         total += 2 * kernel.sum() - square.sum() - np.trace(square)
-    return total / (len(X) * (len(X) - 1))
+    return total / (len(U) * (len(U) - 1))
 
 
-def _kernel(U, V, centre):
-    """Return the bracket above for all pairs of rows, (n_samples_U, n_samples_V)."""
-    scaled = centre / len(centre)
-    s = scaled @ centre + 1
-    kernel = (U / len(centre)) @ V.T
-    t = kernel + (U @ scaled)[:, None]
-    t += V @ scaled
-    kernel *= 3 * s**2
+def _last_term(U, V, centre, s):
+    """Return t^2 (3 s + t) for all pairs of rows, (n_samples_U, n_samples_V)."""
+    t = (U / len(centre)) @ V.T
+    t += (U @ (centre / len(centre)))[:, None]
+    t += V @ (centre / len(centre))
     # NumPy's power takes ten times as long.
-    square = t * t
+    kernel = t * t
     t += 3 * s
-    square *= t
-    kernel += square
+    kernel *= t
     return kernel
