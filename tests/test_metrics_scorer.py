@@ -4,7 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_validate
@@ -68,6 +68,25 @@ def test_pipeline_whose_last_step_has_no_state_is_fitted_too(gan, digits):
     assert not hasattr(pipeline[0], "components_")
     fitted = clone(pipeline).fit(X.reshape(100, -1))
     assert score == sample_quality_scorer(features=fitted)(gan, X)
+
+
+class Broken(TransformerMixin, BaseEstimator):
+    """Fitted, with a mistake in its transform."""
+
+    def fit(self, X, y=None):
+        self.fitted_ = True
+        return self
+
+    def transform(self, X):
+        return self.no_such_attribute
+
+
+def test_mistake_of_a_fitted_transformer_is_its_own(gan, digits):
+    """It is not taken for one that wants to be fitted on the held-out images."""
+    broken = Broken().fit(None)
+    for features in (broken, make_pipeline(broken, Normalizer())):
+        with pytest.raises(AttributeError, match="no_such_attribute"):
+            sample_quality_scorer(features=features)(gan, digits[0][100:])
 
 
 def test_another_extractor_gives_the_space(gan, digits):

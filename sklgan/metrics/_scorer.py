@@ -143,15 +143,23 @@ class _SampleQualityScorer:
         if self.features is None:
             transform = _untrained_space(real, gan.image_shape_)
             return transform(real), transform(samples)
-        try:
-            check_is_fitted(self.features)
-            # A pipeline is asked by its last step alone, which may have no state.
-            described = self.features.transform(real)
-        except (NotFittedError, AttributeError):
-            # The second is what PCA of scikit-learn 1.6 says where it is not fitted.
-            transformer = clone(self.features).fit(real)
-            return transformer.transform(real), transformer.transform(samples)
-        return described, self.features.transform(samples)
+        transformer = self.features
+        if not _is_fitted(transformer):
+            transformer = clone(transformer).fit(real)
+        return transformer.transform(real), transformer.transform(samples)
+
+
+def _is_fitted(transformer):
+    """Tell whether a transformer is fitted, a pipeline in each of its steps."""
+    if isinstance(transformer, Pipeline):
+        # It would answer for its last step alone, which may have no state.
+        steps = [step for _, step in transformer.steps]
+        return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
+    try:
+        check_is_fitted(transformer)
+    except NotFittedError:
+        return False
+    return True
 
 
 def _generator_and_images(estimator, X):
