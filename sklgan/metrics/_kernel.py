@@ -96,10 +96,13 @@ def _unbiased_mmd(X, Y):
     s = centre @ centre / len(centre) + 1
     U, V = X - centre, Y - centre
     third = _mean_product(U) + _mean_product(V) - 2 * U.mean(axis=0) @ V.mean(axis=0)
-    blocks = gen_batches(len(X), _KERNEL_ROWS)
-    between = sum(_last_term(U[block], V, centre, s).sum() for block in blocks)
-    within = _mean_within(U, centre, s) + _mean_within(V, centre, s)
-    last = within - 2 * between / (len(X) * len(Y))
+    p, q = (A @ centre / len(centre) for A in (U, V))
+    between = sum(
+        _last_term(U[block], V, p[block], q, s).sum()
+        for block in gen_batches(len(U), _KERNEL_ROWS)
+    )
+    last = _mean_within(U, p, s) + _mean_within(V, q, s)
+    last -= 2 * between / (len(U) * len(V))
     return float(3 * s**2 * third / len(centre) + last)
 
 
@@ -109,22 +112,23 @@ def _mean_product(U):
     return (total @ total - np.vdot(U, U)) / (len(U) * (len(U) - 1))
 
 
-def _mean_within(U, centre, s):
+def _mean_within(U, p, s):
     """Return the mean of the last term over all pairs of different rows."""
     total = 0.0
     for block in gen_batches(len(U), _KERNEL_ROWS):
         # The kernel is symmetric: pairs with rows above the block are done already.
-        kernel = _last_term(U[block], U[block.start :], centre, s)
+        below = slice(block.start, None)
+        kernel = _last_term(U[block], U[below], p[block], p[below], s)
         square = kernel[:, : len(kernel)]
         total += 2 * kernel.sum() - square.sum() - np.trace(square)
     return total / (len(U) * (len(U) - 1))
 
 
-def _last_term(U, V, centre, s):
-    """Return t^2 (3 s + t) for all pairs of rows, (n_samples_U, n_samples_V)."""
-    t = (U / len(centre)) @ V.T
-    t += (U @ (centre / len(centre)))[:, None]
-    t += V @ (centre / len(centre))
+def _last_term(U, V, p, q, s):
+    """Return t^2 (3 s + t) for all pairs; p and q are c . u / d and c . v / d."""
+    t = (U / U.shape[1]) @ V.T
+    t += p[:, None]
+    t += q
     # NumPy's power takes ten times as long.
     kernel = t * t
     t += 3 * s
