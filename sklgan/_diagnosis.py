@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklgan._features import fixed_space
 from sklgan._images import check_images
-from sklgan._inference import run_generator
+from sklgan._inference import has_generator, run_generator
 from sklgan._placement import read_rows
 from sklgan._tensors import torch_seed
 from sklgan.losses import ADVERSARIAL_LOSSES
@@ -194,8 +194,7 @@ def _diagnose(gan, X, rng, n_samples):
     Z = rng.standard_normal((len(rows), gan._architecture["latent_dim"]))
     figures = dict.fromkeys(THRESHOLDS, np.nan)
     figures["loss_movement"] = _loss_movement(gan.history_)
-    has_generator = not gan.history_ or any("g_loss" in row for row in gan.history_)
-    if has_generator:
+    if has_generator(gan):
         samples = gan.generate(Z).reshape(len(rows), -1).astype(np.float32)
         figures |= _sample_figures(gan, rows, samples, Z)
         with warnings.catch_warnings():

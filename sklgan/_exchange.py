@@ -1,8 +1,6 @@
 """Fitted estimators from the files of others, and files for others."""
 
-import errno
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from sklgan._foreign import (
     is_standard,
     tutorial_state,
 )
+from sklgan._grid import check_folder
 from sklgan._images import check_data_range, check_images
 from sklgan._onnx import GRAPHS, onnx_bytes
 from sklgan._state_files import to_file_bytes
@@ -137,7 +136,7 @@ class ExchangeMixin:
         """
         check_is_fitted(self)
         _check_choice("part", part, ("both", *_PARTS))
-        path = _check_folder(path)
+        path = check_folder(path)
         states = {
             name: tutorial_state(_present(self, name), name, self.image_shape_)
             for name in (_PARTS if part == "both" else [part])
@@ -173,7 +172,7 @@ class ExchangeMixin:
         """
         check_is_fitted(self)
         _check_choice("part", part, tuple(GRAPHS))
-        path = _check_folder(path)
+        path = check_folder(path)
         _present(self, "generator" if part == "generator" else "discriminator")
         write_whole(path, onnx_bytes(self, part), "graph", "path")
 
@@ -182,16 +181,6 @@ def _check_choice(name, value, choices):
     """Raise ValueError unless a value is one of those there are."""
     if value not in choices:
         raise ValueError(f"{name}={value!r} should be one of {list(choices)}.")
-
-
-def _check_folder(path):
-    """Return the path of a file that is to be written, if its folder is there."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT, "There is no folder for this file; make it first", str(path)
-        )
-    return path
 
 
 def _present(gan, part):

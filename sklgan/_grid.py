@@ -122,12 +122,19 @@ def _on_white(grid):
     return grid[..., :3] * alpha + 1 - alpha
 
 
-def _write_whole(path, save):
-    """Write a file with ``save(file)``; an error leaves the old one, or none."""
+def check_folder(path):
+    """Return the path of a file that is to be written, if its folder is there."""
+    path = Path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(
             errno.ENOENT, "There is no folder for this file; make it first", str(path)
         )
+    return path
+
+
+def _write_whole(path, save):
+    """Write a file with ``save(file)``; an error leaves the old one, or none."""
+    check_folder(path)
     encoded = BytesIO()
     save(encoded)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")

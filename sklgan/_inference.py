@@ -41,6 +41,12 @@ def check_gan(estimator, method="generate", kind="GAN estimator"):
     check_is_fitted(estimator)
 
 
+def has_generator(estimator):
+    """Tell whether an estimator's trainings, if there were any, had a generator."""
+    history = estimator.history_
+    return not history or any("g_loss" in row for row in history)
+
+
 def for_each_batch(n_rows, run, batch_size=_BATCH):
     """Call ``run(rows, batch_size)`` for slices of at most ``batch_size`` rows.
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from small_blobgan import TINY
 
 from sklgan import BlobGAN, TrainingDivergedError
 from sklgan._inversion import (
@@ -17,16 +18,6 @@ from sklgan._inversion import (
 )
 from sklgan.blobs import blobs_to_matrix
 from sklgan.networks import BlobDiscriminator, BlobEncoder, BlobGenerator
-
-TINY = {
-    "n_filters": 2,
-    "latent_dim": 8,
-    "feature_dim": 3,
-    "style_dim": 2,
-    "max_epochs": 1,
-    "device": "cpu",
-    "random_state": 0,
-}
 
 
 def test_the_encoder_learns(digits):

@@ -9,20 +9,11 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
+from small_blobgan import TINY
 
 from sklgan import BlobGAN, BlobsDisplay, TrainingDivergedError
 from sklgan.blobs import blob_dtype, blobs_to_matrix, compose, edit
 from sklgan.datasets import ImageFolder
-
-TINY = {
-    "n_filters": 2,
-    "latent_dim": 8,
-    "feature_dim": 3,
-    "style_dim": 2,
-    "max_epochs": 1,
-    "device": "cpu",
-    "random_state": 0,
-}
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from numbers import Integral, Real
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklgan._inference import check_gan
+from sklgan._inference import check_gan, has_generator
 from sklgan._placement import read_batches
 from sklgan.inspection._copies import compare
 from sklgan.inspection._neighbors import (
@@ -211,8 +211,7 @@ def memorization_report(
 
 def _check_generator(estimator):
     """Refuse an estimator whose training had no generator."""
-    history = estimator.history_
-    if history and not any("g_loss" in row for row in history):
+    if not has_generator(estimator):
         raise ValueError(
             "The generator was not trained (adversarial_weight=0), so that there is "
             "nothing it could have memorised; fit with a larger adversarial_weight."
