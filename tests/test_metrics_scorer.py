@@ -70,6 +70,28 @@ def test_pipeline_whose_last_step_has_no_state_is_fitted_too(gan, digits):
     assert score == sample_quality_scorer(features=fitted)(gan, X)
 
 
+class Halved(TransformerMixin, BaseEstimator):
+    """Without state, which it does not say."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X / 2
+
+
+def test_fitted_pipeline_with_a_step_that_has_no_state_is_used_as_it_is(gan, digits):
+    """Fitted on other images, it is not fitted again on the held-out ones."""
+    X = digits[0].reshape(200, -1)
+    fitted = PCA(3).fit(X[:100] / 2)
+    pipeline = make_pipeline(Halved(), fitted)
+    score = sample_quality_scorer(features=pipeline)(gan, X[100:])
+    real, fake = (
+        pipeline.transform(A.reshape(100, -1)) for A in (X[100:], gan.sample(100))
+    )
+    assert score == pytest.approx(-kernel_distance(real, fake)[0], rel=1e-6)
+
+
 class Broken(TransformerMixin, BaseEstimator):
     """Fitted, with a mistake in its transform."""
 

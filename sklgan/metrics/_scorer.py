@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._features import fixed_space
@@ -116,12 +117,13 @@ class _SampleQualityScorer:
             raise ValueError(f"metric={metric!r} is none of {sorted(_SCORES)}.")
         if n_samples is not None:
             check_count("n_samples", n_samples)
-        if isinstance(features, type) or not hasattr(features, "transform"):
-            if features is not None:
-                raise TypeError(
-                    f"features={features!r} is no transformer; give an object with a "
-                    "transform, such as PCA(n_components=50), or None."
-                )
+        if features is not None and (
+            isinstance(features, type) or not hasattr(features, "transform")
+        ):
+            raise TypeError(
+                f"features={features!r} is no transformer; give an object with a "
+                "transform, such as PCA(n_components=50), or None."
+            )
         self.metric = metric
         self.features = features
         self.n_samples = n_samples
@@ -150,16 +152,18 @@ class _SampleQualityScorer:
 
 
 def _is_fitted(transformer):
-    """Tell whether a transformer is fitted, a pipeline in each of its steps."""
-    if isinstance(transformer, Pipeline):
-        # It would answer for its last step alone, which may have no state.
-        steps = [step for _, step in transformer.steps]
-        return all(step in (None, "passthrough") or _is_fitted(step) for step in steps)
+    """Tell whether a transformer is fitted, a pipeline by its steps that have state."""
     try:
         check_is_fitted(transformer)
     except NotFittedError:
         return False
-    return True
+    if not isinstance(transformer, Pipeline):
+        return True
+    # It has answered for its last step alone, which may have no state. Steps of the
+    # user's may have none without saying so: fit would have fitted all the others.
+    steps = [step for _, step in transformer.steps if hasattr(step, "transform")]
+    steps = [step for step in steps if get_tags(step).requires_fit]
+    return not steps or any(_is_fitted(step) for step in steps)
 
 
 def _generator_and_images(estimator, X):
