@@ -10,6 +10,7 @@ best::
 import argparse
 import resource
 import time
+from functools import partial
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from sklgan.metrics import (
 )
 
 FIGURES = {
-    "frechet_distance": frechet_distance,
-    "kernel_distance": kernel_distance,
+    "frechet_distance": partial(frechet_distance, random_state=0),
+    "kernel_distance": partial(kernel_distance, random_state=0),
     "precision_recall": precision_recall,
     "density_coverage": density_coverage,
 }
