@@ -40,8 +40,8 @@ _SCALER_BATCH = 4096
 _SEEN = 64
 
 # A model of a range this wide is not meant for values in [0, 1] or [-1, 1]. That of
-# scikit-learn's digits is 16.
-_WIDE_SPAN = 10
+# scikit-learn's digits is 16; within one around 0 such values are more common.
+_WIDE_SPAN, _WIDE_SIGNED_SPAN = 10, 100
 
 
 def check_images(estimator, X, *, reset):
@@ -426,7 +426,7 @@ def _warn_if_outside(rows, data_range, dtype):
     elif (
         dtype is not None
         and dtype.kind == "f"
-        and high - low >= _WIDE_SPAN
+        and high - low >= (_WIDE_SPAN if low >= 0 else _WIDE_SIGNED_SPAN)
         and -1 <= found_low
         and 0 < found_high <= 1
     ):

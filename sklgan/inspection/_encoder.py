@@ -37,8 +37,8 @@ class LatentEncoder:
         mode.
     architecture : dict
         What it was built with.
-    generator : str
-        A checksum of the weights of the generator that it learned from.
+    generator_checksum : str
+        Of the weights of the generator that it learned from.
 
     See Also
     --------
@@ -46,10 +46,10 @@ class LatentEncoder:
     project : Use it.
     """
 
-    def __init__(self, network, architecture, generator):
+    def __init__(self, network, architecture, generator_checksum):
         self.network = network
         self.architecture = architecture
-        self.generator = generator
+        self.generator_checksum = generator_checksum
 
     def __getstate__(self):
         """Return the state with the network's as NumPy arrays, free of any device."""
@@ -76,7 +76,7 @@ def check_encoder(encoder, estimator):
                 f"{type(estimator).__name__} has {name}={expected}; train it on this "
                 "one with fit_encoder(estimator)."
             )
-    if encoder.generator != _checksum(estimator.generator_):
+    if encoder.generator_checksum != _checksum(estimator.generator_):
         warnings.warn(
             "encoder was trained on another generator than this "
             f"{type(estimator).__name__} has, or before it was fitted again; what it "
@@ -89,8 +89,10 @@ def check_encoder(encoder, estimator):
 def _checksum(network):
     """Return what tells the weights of a network from others."""
     digest = hashlib.sha256()
-    for value in to_numpy(dict(network.state_dict())).values():
-        digest.update(np.ascontiguousarray(value).data)
+    for name, value in to_numpy(dict(network.state_dict())).items():
+        # A count that no output depends on, and not all checkpoints hold.
+        if not name.endswith("num_batches_tracked"):
+            digest.update(np.ascontiguousarray(value).data)
     return digest.hexdigest()
 
 

@@ -66,7 +66,7 @@ def frechet_distance(X, Y, *, n_subsets=10, correct_bias=False, random_state=Non
     ValueError
         If the numbers of features differ, or X or Y has fewer rows than
         ``n_features + 1``, for then the covariances cannot be told apart; with
-        ``correct_bias`` it takes a part more.
+        ``correct_bias`` it takes a part more, and 2 parts or more.
 
     See Also
     --------
