@@ -48,7 +48,8 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
 
     tol : float, default=1e-4
         Stop when the decrease that is still in sight is below this part of the
-        objective.
+        objective. With more than 512 columns nothing is out of sight: no weights can
+        lower the objective by more.
 
     fit_intercept : bool, default=True
         Whether to add a constant column.
@@ -61,7 +62,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         Factors of C by class; ``"balanced"`` is inverse to the classes' frequencies.
 
     max_iter : int, default=200
-        Newton steps at most.
+        Steps at most.
 
     device : str or torch.device, default="auto"
         ``"auto"`` takes a CUDA GPU where there is one, else the CPU. X stays where it
@@ -83,7 +84,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         The classes.
 
     n_iter_ : int
-        Newton steps.
+        Steps taken.
 
     n_features_in_ : int
         Number of columns of X.
@@ -99,7 +100,9 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
     ----------
     Fan et al., "LIBLINEAR: A Library for Large Linear Classification", JMLR 9, 2008,
     for the objective; Keerthi and DeCoste, "A Modified Finite Newton Method for Fast
-    Solution of Large Scale Linear SVMs", JMLR 6, 2005, for the method.
+    Solution of Large Scale Linear SVMs", JMLR 6, 2005, for the method with few columns;
+    Nocedal and Wright, "Numerical Optimization", 2006, section 16.6, for the
+    interior-point method with many.
 
     Examples
     --------
@@ -195,7 +198,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
             warnings.warn(
                 f"No convergence in {self.n_iter_} steps of at most max_iter="
                 f"{self.max_iter}; scale the columns of X, decrease C, or increase "
-                "max_iter.",
+                "max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=2,
             )

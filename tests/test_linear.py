@@ -4,6 +4,7 @@ import pickle
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.datasets import load_breast_cancer, load_digits, load_iris
 from sklearn.exceptions import ConvergenceWarning
@@ -11,6 +12,7 @@ from sklearn.preprocessing import scale
 from sklearn.svm import LinearSVC
 
 from sklgan import TorchLinearSVC
+from sklgan._newton import Rows
 
 LOADERS = {
     "iris": load_iris,
@@ -111,6 +113,45 @@ def test_more_columns_than_rows(wide, C):
     ours = TorchLinearSVC(C=C).fit(X, y)
     theirs = reference(X.astype(float), y, C=C, dual=True)
     assert_allclose(objective(ours, X, y, C), objective(theirs, X, y, C), rtol=1e-3)
+
+
+def random_features(n, d):
+    """Return digits' rectified random projections: wide, positive and separable."""
+    X, y = load_digits(return_X_y=True)
+    rng = np.random.default_rng(0)
+    projections = X[:n] / 16 @ rng.normal(size=(64, d)) + rng.normal(size=d)
+    return np.maximum(projections, 0).astype(np.float32), y[:n]
+
+
+@pytest.mark.parametrize("C", [1e-3, 1.0, 100.0])
+def test_separable_rows_of_many_columns_are_solved_at_any_cost(C):
+    """Where Newton's method stalls on the kinks, the minimum is found and proved."""
+    X, y = random_features(600, 1000)
+    ours = TorchLinearSVC(C=C).fit(X, y)  # A ConvergenceWarning would be an error.
+    theirs = reference(X.astype(float), y, C=C, dual=True)
+    ratio = objective(ours, X, y, C) / objective(theirs, X, y, C)
+    assert 1 - 1e-6 < ratio < 1 + 1e-4
+    assert ours.n_iter_ < 60
+
+
+def test_weight_zero_is_as_good_as_removal_with_many_columns():
+    """Rows, and whole classes, of weight 0 do not move the weights of wide X."""
+    X, y = random_features(400, 600)
+    kept = (np.arange(400) % 3 > 0) & (y != 7)
+    hidden = TorchLinearSVC(C=0.01, tol=1e-6).fit(X, y, sample_weight=kept)
+    removed = TorchLinearSVC(C=0.01, tol=1e-6).fit(X[kept], y[kept])
+    others = hidden.classes_ != 7
+    assert_allclose(hidden.coef_[others], removed.coef_, atol=1e-3)
+    assert not (hidden.predict(X) == 7).any()
+
+
+def test_small_coefficients_are_not_lost():
+    """Thousands of coefficients, each too small to change the sum, still add up."""
+    X = torch.ones(4096, 2048)
+    U = torch.full((1, 4096), 1e-9)
+    U[0, 0] = 1
+    total = Rows(X, 1.0, X.device).combine(U)
+    assert_allclose(total, 1 + 4095e-9, rtol=6e-7)
 
 
 def test_inexact_preconditioner_finds_the_same_minimum(monkeypatch):

@@ -1,7 +1,7 @@
-"""The squared hinge loss of TorchLinearSVC, minimised by Newton's method.
+"""The squared hinge loss of TorchLinearSVC, minimised.
 
-``_minimize`` holds the method, ``_ridge`` what each of its steps solves, ``_rows`` the
-products with X.
+``_few_columns`` holds Newton's method for narrow X, ``_interior`` the interior-point
+method for wide X, ``_systems`` what its steps solve, ``_rows`` the products with X.
 """
 
 from sklgan._newton._minimize import minimize_squared_hinge

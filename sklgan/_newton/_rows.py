@@ -6,8 +6,20 @@ from torch import Tensor
 # Bytes of X that are on another device at a time, where it does not fit there.
 _BLOCK_BYTES = 2**28
 
+# Rows that are held in float64 at a time.
+CHUNK = 4096
+
 # MKL multiplies up to 32 wide rows without packing them, in half the time.
 _UNPACKED_ROWS = 32
+
+# Rows that are added up in the dtype of X. In a longer sum, thousands of coefficients
+# that are each too small to change it would be lost, all to the same side.
+_SUMMED_ROWS = 512
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the products of the rows of a and b, (k,), added up in float64."""
+    return (a.double() * b).sum(1)
 
 
 class Rows:
@@ -51,12 +63,20 @@ class Rows:
     def combine(self, U: Tensor) -> Tensor:
         """Return U X, (k, d + 1), for U (k, n)."""
         k, d = len(U), self.shape[1]
-        U = U.to(self.X.dtype)
-        total = torch.zeros(k, d, dtype=U.dtype, device=U.device)
-        unpacked = self._unpacked and k <= _UNPACKED_ROWS
-        for block, rows in self._blocks(_UNPACKED_ROWS if unpacked else self.step):
-            total.addmm_(U[:, block], rows)
-        return torch.cat([total, self.bias * U.sum(1, keepdim=True)], dim=1)
+        total = torch.zeros(k, d, dtype=torch.float64, device=U.device)
+        part = torch.empty(k, d, dtype=self.X.dtype, device=U.device)
+        coefficients = U.to(part.dtype)
+        narrow = _UNPACKED_ROWS if self._unpacked and k <= _UNPACKED_ROWS else None
+        for block, rows in self._blocks(min(self.step, _SUMMED_ROWS)):
+            few = coefficients[:, block]
+            step = narrow or len(rows)
+            part.zero_()
+            for start in range(0, len(rows), step):
+                some = slice(start, start + step)
+                part.addmm_(few[:, some], rows[some])
+            total += part
+        constant = self.bias * U.sum(1, keepdim=True, dtype=torch.float64)
+        return torch.cat([total, constant], dim=1).to(part.dtype)
 
     def squared_norms(self) -> Tensor:
         """Return the squared length of each row, (n,), float64."""
