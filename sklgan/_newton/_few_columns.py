@@ -29,25 +29,7 @@ def minimize_few_columns(
 ) -> tuple[Tensor, int, bool]:
     """Minimise the objective of every class; classes that converged drop out.
 
-    Parameters
-    ----------
-    rows : Rows
-        X, (n, d).
-    y : Tensor of shape (k, n)
-        Labels -1 and 1 of each class, float64, on the device.
-    c : Tensor of shape (k, n)
-        Costs of the rows, float64. Rows of cost 0 take no part.
-    tol, max_iter, report
-        As for ``minimize_squared_hinge``.
-
-    Returns
-    -------
-    W : Tensor of shape (k, d + 1)
-        Coefficients, float64.
-    n_iter : int
-        Newton steps.
-    converged : bool
-        Whether ``tol`` was reached.
+    Parameters and results are those of ``minimize_many_columns``; W is float64.
     """
     W = torch.zeros(len(y), rows.shape[1] + 1, dtype=torch.float64, device=y.device)
     steepness = 2 * float(c.mean(0) @ rows.squared_norms()) / rows.shape[0]

@@ -83,7 +83,8 @@ def minimize_many_columns(
     classes = _Classes(y, torch.where(active, 0.5 / c, 1.0), active)
     preconditioner = LowRankPlusDiagonal(rows)
     alpha = _first_guess(rows, preconditioner, classes)
-    s, t, W = None, torch.zeros_like(y[:, :1]), rows.combine(torch.zeros_like(y))
+    s, t = None, torch.zeros_like(y[:, :1])
+    W = torch.zeros(len(y), rows.shape[1] + 1, dtype=rows.X.dtype, device=y.device)
     live, stalled = torch.arange(len(y), device=y.device), False
     last_steps = torch.zeros_like(live)
     for n_iter in range(max_iter + 1):
@@ -103,8 +104,8 @@ def minimize_many_columns(
         # Of the dual value, which unlike the primal one is never above the minimum.
         goal = tol * (value - gap).clamp_(min=0)
         last_steps += (alpha * s).sum(1) <= goal
-        # What the last steps cannot lower is rounding.
-        unsolved, spent = gap > goal, last_steps > _LAST_STEPS
+        # What the last steps cannot lower is rounding. NaN has solved nothing.
+        unsolved, spent = ~(gap <= goal), last_steps > _LAST_STEPS
         stalled |= bool((unsolved & spent).any())
         on = unsolved & ~spent
         if not on.any() or n_iter == max_iter:
