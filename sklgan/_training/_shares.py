@@ -18,6 +18,7 @@ from torch.autograd import Function
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from sklgan._training._distributed import communicate, current_group, in_place
+from sklgan._training._joined_norm import joined_batch_norm
 
 # The rows (start, stop, of how many) that a network is being computed on.
 _ROWS: ContextVar = ContextVar("rows", default=None)
@@ -155,57 +156,10 @@ def layers_of_the_joined_batch(module):
 
 
 def _batch_norm(layer, x):
-    """Normalise over the rows of all ranks, as the layer does over its own in training.
-
-    torch's SyncBatchNorm is for GPUs alone.
-    """
+    """Normalise a rank's rows as they would be in the joined batch."""
     if _ROWS.get() is None or not layer.training:
         return type(layer).forward(layer, x)
-    layer._check_input_dim(x)
-    group = current_group()
-    dims = [0, *range(2, x.ndim)]
-    shape = [1, -1] + [1] * (x.ndim - 2)
-    values = x.float()
-    n_values = values.new_full((1,), x.numel() / x.shape[1])
-    total = _Sum.apply(torch.cat([values.sum(dims), n_values]), group)
-    n_values = total[-1].detach()
-    mean = total[:-1] / n_values
-    values = values - mean.view(shape)
-    variance = _Sum.apply(values.square().sum(dims), group) / n_values
-    if layer.track_running_stats:
-        unbiased = variance.detach() * (n_values / (n_values - 1))
-        _move_statistics(layer, mean.detach(), unbiased)
-    scale = (variance + layer.eps).rsqrt()
-    if not layer.affine:
-        return (values * scale.view(shape)).to(x.dtype)
-    values = values * (scale * layer.weight).view(shape)
-    return (values + layer.bias.view(shape)).to(x.dtype)
-
-
-@torch.no_grad()
-def _move_statistics(layer, mean, variance):
-    """Move a layer's running statistics towards those of a batch."""
-    layer.num_batches_tracked += 1
-    momentum = layer.momentum
-    if momentum is None:  # a cumulative average
-        momentum = 1 / layer.num_batches_tracked.to(mean.dtype)
-    layer.running_mean += momentum * (mean - layer.running_mean)
-    layer.running_var += momentum * (variance - layer.running_var)
-
-
-class _Sum(Function):
-    """The sum over ranks of a tensor, which each rank then uses for its own rows."""
-
-    @staticmethod
-    def forward(ctx, tensor, group):
-        ctx.group = group
-        total = tensor.clone()
-        communicate(dist.all_reduce, total, group=group)
-        return total
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return _Sum.apply(gradient.contiguous(), ctx.group), None
+    return joined_batch_norm(layer, x)
 
 
 def _dropout(layer, x):
