@@ -2,14 +2,16 @@
 
 Writes both to a temporary folder (2.5 GB at full size), and measures
 
-* ``fit`` (one epoch) and ``transform`` of a small network on the memory map and on the
-  same images in memory, each in a process of its own: images per second, and the most
-  private memory (Private_Clean + Private_Dirty of Linux) beyond that of the process
-  before it began and beyond the features, which are the output. Both take turns;
+* ``fit`` (one epoch) and ``transform``, on the memory map and on the same images in
+  memory, of a network that computes next to nothing or of a small convolutional one,
+  each in a process of its own: images per second, and the most private memory
+  (Private_Clean + Private_Dirty of Linux) beyond that of the process before it began
+  and beyond the features, which are the output. Both take turns;
 * images per second that a folder of JPEGs is decoded at, beside a bare loop over Pillow
   in as many threads and in as many processes as there are CPUs::
 
     python benchmarks/bench_large_data.py
+    python benchmarks/bench_large_data.py --network dcgan --n-images 25000
     python benchmarks/bench_large_data.py --n-images 40000 --n-files 3000 --rounds 1
 """
 
@@ -92,12 +94,17 @@ class Peak:
         self.thread.join()
 
 
-def work(path, in_memory, epochs, batch_size):
+NETWORKS = {
+    # Next to no computation: reading is all the more of it.
+    "mlp": {"network": "mlp", "n_filters": 8, "latent_dim": 8},
+    "dcgan": {"network": "dcgan", "n_filters": 16},
+}
+
+
+def work(path, in_memory, epochs, batch_size, network):
     """Fit and transform, and return speeds and memory: what a child does."""
     gan = DCGANFeatureExtractor(
-        network="mlp",
-        n_filters=8,
-        latent_dim=8,
+        **NETWORKS[network],
         batch_size=batch_size,
         max_epochs=epochs,
         random_state=0,
@@ -142,7 +149,9 @@ def compare_memory_map(folder, args):
     for _ in range(args.rounds):
         for name, results in runs.items():
             in_memory = name == "in memory"
-            run = in_child(str(path), in_memory, args.epochs, args.batch_size)
+            run = in_child(
+                str(path), in_memory, args.epochs, args.batch_size, args.network
+            )
             print(f"{name}: {run['fit']:.0f}, {run['transform']:.0f} img/s", flush=True)
             results.append(run)
     n_bytes, output = path.stat().st_size, runs["memory map"][0]["output"]
@@ -242,6 +251,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--n-images", type=int, default=200_000)
+    parser.add_argument("--network", choices=NETWORKS, default="mlp")
     parser.add_argument("--epochs", type=int, default=1)
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--n-files", type=int, default=20_000)
