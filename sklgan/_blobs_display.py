@@ -40,6 +40,8 @@ class BlobsDisplay:
     ellipses_ : list of matplotlib Ellipse
         Of all blobs that can be seen, on which they are half as opaque as in the
         centre; the fainter a blob, the fainter its line.
+    numbers_ : list of matplotlib Text
+        Of the same blobs, in their centres: what :func:`sklgan.blobs.edit` calls them.
 
     See Also
     --------
@@ -157,7 +159,7 @@ class BlobsDisplay:
         Returns
         -------
         display : BlobsDisplay
-            Itself, with ``ax_``, ``figure_``, ``im_`` and ``ellipses_``.
+            Itself, with ``ax_``, ``figure_``, ``im_``, ``ellipses_`` and ``numbers_``.
         """
         check_blobs(self.blobs)
         n_images, n_blobs = self.blobs["x"].shape
@@ -173,7 +175,7 @@ class BlobsDisplay:
         height, width = np.shape(self.opacity_maps)[2:]
         axes, opacity = half_axes(self.blobs)
         axes = 2 * axes * max(height, width)
-        self.ellipses_ = []
+        self.ellipses_, self.numbers_ = [], []
         for image, blob in np.ndindex(n_images, n_blobs):
             if opacity[image, blob] < 0.1:
                 continue
@@ -183,14 +185,18 @@ class BlobsDisplay:
                 B["x"][blob] * width - 0.5 + image * (width + 1),
                 B["y"][blob] * height - 0.5,
             )
+            look = {"color": colors[blob], "alpha": float(opacity[image, blob])}
             ellipse = Ellipse(
                 place,
                 *axes[image, blob],
                 angle=np.degrees(B["angle"][blob]),
                 fill=False,
-                color=colors[blob],
-                alpha=float(opacity[image, blob]),
                 linewidth=1.5,
+                **look,
             )
             self.ellipses_.append(self.ax_.add_patch(ellipse))
+            number = self.ax_.text(
+                *place, str(blob), ha="center", va="center", fontsize=7, **look
+            )
+            self.numbers_.append(number)
         return self

@@ -312,7 +312,7 @@ def train_encoder(gan, X, device, n_epochs):
         batch_size=gan.batch_size,
         max_epochs=n_epochs,
         checkpoint=_open_checkpoint(gan, X, seed),
-        callbacks=[("progress", EpochProgress())]
+        callbacks=[("progress", EpochProgress("encoder"))]
         if gan.verbose and is_main_process()
         else [],
         device=device,

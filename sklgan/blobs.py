@@ -322,7 +322,8 @@ def edit(
             raise ValueError(
                 f"scale={scale!r} should be positive; remove=True removes a blob."
             )
-        new["size"][:, blob] *= np.square(factors)
+        with np.errstate(over="ignore"):  # sizes that are infinite are refused below
+            new["size"][:, blob] *= np.square(factors)
     if rotate is not None:
         turned = new["angle"][:, blob] + _amounts(B, rotate, "rotate")
         new["angle"][:, blob] = (turned + np.pi / 2) % np.pi - np.pi / 2
@@ -351,6 +352,8 @@ def _amounts(B, values, name):
             f"{name}={values!r} should be a number, or one for each of the {len(B)} "
             "images."
         )
+    if not np.isfinite(amounts).all():
+        raise ValueError(f"{name}={values!r} should be finite.")
     return amounts
 
 

@@ -256,3 +256,12 @@ def test_an_encoder_that_diverges_leaves_the_last_good_one(digits):
     assert list(caught.value.losses) == ["loss"]
     assert len(gan.encoder_history_) == 1
     assert np.isfinite(gan.transform(digits[0][:5])).all()
+
+
+def test_each_bar_says_what_is_trained(digits, capsys):
+    """One for the GAN, one for the encoder after it."""
+    BlobGAN(2, **TINY, verbose=1, encoder_epochs=2).fit(digits[0][:40])
+    shown = capsys.readouterr().err
+    gan, encoder = shown.index("epoch 1/1"), shown.index("encoder, epoch 2/2")
+    assert gan < encoder
+    assert "encoder, epoch 1/1" not in shown

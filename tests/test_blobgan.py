@@ -214,6 +214,9 @@ def test_display_draws_blobs_where_they_are(gan, digits):
     (ellipse,) = display.ellipses_
     assert_allclose(ellipse.center, (9 + 0.25 * 8 - 0.5, 0.5 * 8 - 0.5))
     assert ellipse.width == pytest.approx(2 * ellipse.height)
+    (number,) = display.numbers_
+    assert number.get_text() == "2"
+    assert_allclose(number.get_position(), ellipse.center)
     # The half-opaque ellipse of size 4: its area is 4 times 2 % of the image, times pi.
     area = np.pi * ellipse.width * ellipse.height / 4
     assert area == pytest.approx(4 * 0.02 * np.pi * 64, rel=0.05)

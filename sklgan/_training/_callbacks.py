@@ -36,12 +36,21 @@ def is_early_stop(net, error):
 
 
 class EpochProgress(Callback):
-    """One tqdm bar for the whole fit, a tick a batch, losses after each epoch."""
+    """One tqdm bar for the whole fit, a tick a batch, losses after each epoch.
+
+    Parameters
+    ----------
+    what : str, default=""
+        What is trained, where that is not all of the fit.
+    """
+
+    def __init__(self, what=""):
+        self.what = what
 
     def on_train_begin(self, net, **kwargs):
         """Open the bar."""
-        done = len(net.past_rows_)
-        self.bar_ = tqdm(total=0, unit="batch", desc=f"epoch {done}/{net.max_epochs}")
+        epoch = self._name_epoch(len(net.past_rows_), net)
+        self.bar_ = tqdm(total=0, unit="batch", desc=epoch)
 
     def on_epoch_begin(self, net, dataset_train=None, **kwargs):
         """Learn the number of batches when the first epoch begins."""
@@ -57,13 +66,18 @@ class EpochProgress(Callback):
         """Show the losses of the epoch."""
         row = net.history[-1]
         epoch = len(net.past_rows_) + row["epoch"]
-        self.bar_.set_description(f"epoch {epoch}/{net.max_epochs}")
+        self.bar_.set_description(self._name_epoch(epoch, net))
         losses = {name: row[name] for name in ("d_loss", "g_loss") if name in row}
         self.bar_.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
 
     def on_train_end(self, net, **kwargs):
         """Close the bar, also when training was broken off."""
         self.bar_.close()
+
+    def _name_epoch(self, epoch, net):
+        """Return what stands before the bar."""
+        name = f"epoch {epoch}/{net.max_epochs}"
+        return f"{self.what}, {name}" if self.what else name
 
 
 class EpochEnd(Callback):
