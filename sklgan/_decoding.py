@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from sklearn.utils import gen_batches
 
 CHANNELS = (1, 3, 4)
@@ -186,6 +186,16 @@ def quiet_pillow():
         yield
 
 
+def pillow_limits():
+    """Return what the user allows Pillow: pixels of an image, and files cut short."""
+    return Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+
+
+def set_pillow_limits(limits):
+    """Allow Pillow, in another process, what it is allowed in the user's."""
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = limits
+
+
 def inspect_pictures(pictures, rows, *, load):
     """Look at pictures, in this thread, and decode them only if told to.
 
@@ -216,7 +226,7 @@ def inspect_pictures(pictures, rows, *, load):
     return headers
 
 
-def decode_rows(pictures, rows, image_shape, *, fit):
+def decode_rows(pictures, rows, image_shape, *, fit, out=None):
     """Decode pictures, in this thread, into one array (b, h, w, c).
 
     Parameters
@@ -227,8 +237,11 @@ def decode_rows(pictures, rows, image_shape, *, fit):
         The shape to give to each.
     fit : bool
         Whether other sizes are scaled and cropped; they are an error otherwise.
+    out : ndarray of shape (b, h, w, c), dtype uint8, default=None
+        Where to decode to, instead of a new array.
     """
-    images = np.empty((len(pictures), *image_shape), dtype=np.uint8)
+    new = (len(pictures), *image_shape)
+    images = np.empty(new, dtype=np.uint8) if out is None else out
     for image, picture, row in zip(images, pictures, rows, strict=True):
         _raise_if_error(picture)
         image[...] = _decode(picture, row, image_shape, fit).reshape(image_shape)

@@ -44,6 +44,7 @@ def place_rows(X, device):
         tuple(X.shape),
         device,
         _n_bytes(X) // len(X),
+        getattr(X, "n_readers", None),
     )
 
 
@@ -70,7 +71,8 @@ def read_batches(X, batch_size):
             yield rows, X[rows]
         return
     n_bytes = batch_size * _n_bytes(X) // max(1, len(X))
-    batches = read_ahead(lambda rows: (rows, read(rows)), slices, n_bytes)
+    n_readers = getattr(X, "n_readers", None)
+    batches = read_ahead(lambda rows: (rows, read(rows)), slices, n_bytes, n_readers)
     with while_read(X), closing(batches):
         yield from batches
 

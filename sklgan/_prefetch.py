@@ -10,12 +10,11 @@ from joblib import cpu_count
 _ROOM = 2**29
 
 
-def read_ahead(read, items, n_bytes):
+def read_ahead(read, items, n_bytes, n_threads=None):
     """Yield ``read(item)`` for each item, in order, read by threads ahead of time.
 
-    There are as many threads as CPUs, and at most two results more wait to be fetched.
-    The threads end with the iteration, however it ends; what ``read`` raises is raised
-    here.
+    At most two results more than there are threads wait to be fetched. The threads end
+    with the iteration, however it ends; what ``read`` raises is raised here.
 
     Parameters
     ----------
@@ -25,9 +24,11 @@ def read_ahead(read, items, n_bytes):
         Consumed in the caller's thread.
     n_bytes : int
         About what one result takes.
+    n_threads : int, default=None
+        As many as CPUs by default; fewer where results are large.
     """
     items = iter(items)
-    n_workers = max(1, min(cpu_count(), _ROOM // max(1, n_bytes) - 2))
+    n_workers = max(1, min(n_threads or cpu_count(), _ROOM // max(1, n_bytes) - 2))
     pool = ThreadPoolExecutor(n_workers, thread_name_prefix="sklgan-read")
     waiting = deque()
     try:

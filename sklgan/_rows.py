@@ -21,10 +21,13 @@ class StreamedRows:
         Where the rows are needed.
     n_bytes : int
         What one row takes.
+    n_readers : int, default=None
+        How many threads; None for as many as CPUs.
     """
 
-    def __init__(self, read, shape, device, n_bytes):
+    def __init__(self, read, shape, device, n_bytes, n_readers=None):
         self.read, self.shape, self.n_bytes = read, shape, n_bytes
+        self.n_readers = n_readers
         self.device = torch.device(device)
 
     def __len__(self):
@@ -40,7 +43,8 @@ class StreamedRows:
     def batches(self, indices, batch_size):
         """Yield the rows of each index tensor, read by threads ahead of time."""
         n_bytes = batch_size * self.n_bytes
-        with closing(read_ahead(self._read, indices, n_bytes)) as batches:
+        batches = read_ahead(self._read, indices, n_bytes, self.n_readers)
+        with closing(batches):
             for batch in batches:
                 yield self._send(batch)
 

@@ -4,7 +4,9 @@ import copy
 import hashlib
 import warnings
 from contextlib import closing
+from functools import partial
 from math import prod
+from multiprocessing import current_process
 from numbers import Integral
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from sklgan._decoding import (
     inspect_pictures,
     quiet_pillow,
 )
+from sklgan._decoding_processes import check_n_jobs, decode_in_processes
 from sklgan._mapping import MappedRows
 from sklgan._prefetch import read_ahead
 
@@ -55,16 +58,21 @@ class ImageSequence:
         Their labels.
     on_error : {"raise", "skip"}, default="raise"
         Whether images that cannot be decoded are an error, or left out.
+    n_jobs : int, default=None
+        Processes that decode, -1 for as many as CPUs; None for threads of this one.
     """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, n_images, image_shape=None, y=None, on_error="raise"):
+    def __init__(
+        self, n_images, image_shape=None, y=None, on_error="raise", n_jobs=None
+    ):
         if on_error not in ("raise", "skip"):
             raise ValueError(f"on_error={on_error!r} should be 'raise' or 'skip'.")
         self._rows, self._labels, self._flat = np.arange(n_images), y, False
         self._fit = image_shape is not None
         self._image_shape = check_image_shape(image_shape)
+        self.n_jobs, self._n_processes = n_jobs, check_n_jobs(n_jobs)
         self.n_skipped = 0
         if on_error == "skip" or not self._fit:
             self._look(on_error)
@@ -104,12 +112,22 @@ class ImageSequence:
 
     def _read(self, rows):
         """Return rows of the source, (b, h, w, c); called from several threads."""
-        return decode_rows(self._pictures(rows), rows, self._image_shape, fit=self._fit)
+        decode = decode_rows
+        # Workers of some pools may not begin processes of their own.
+        if self._n_processes is not None and not current_process().daemon:
+            decode = partial(decode_in_processes, n_processes=self._n_processes)
+        return decode(self._pictures(rows), rows, self._image_shape, fit=self._fit)
+
+    @property
+    def n_readers(self):
+        """Threads that should read at a time; None for as many as CPUs."""
+        # Each waits for a process, one more has the next task ready.
+        return None if self._n_processes is None else self._n_processes + 1
 
     def _read_all(self, rows):
         """Yield the same in parts, read by threads."""
         n_bytes = _CHUNK * prod(self._image_shape)
-        return read_ahead(self._read, _chunks(rows), n_bytes)
+        return read_ahead(self._read, _chunks(rows), n_bytes, self.n_readers)
 
     def _source(self):
         """Return text that tells this source from others, for a cache."""

@@ -16,6 +16,7 @@ PARTS = {
     "_checkpoint",
     "_class_losses",
     "_decoding",
+    "_decoding_processes",
     "_features",
     "_foreign",
     "_grid",
@@ -98,7 +99,14 @@ MAY_IMPORT = {
         "_tensors",
     },
     "_rows": {"_prefetch"},
-    "_sequences": {"_caching", "_decoding", "_mapping", "_prefetch"},
+    "_sequences": {
+        "_caching",
+        "_decoding",
+        "_decoding_processes",
+        "_mapping",
+        "_prefetch",
+    },
+    "_decoding_processes": {"_decoding"},
     "_streams": {"_labels", "_placement", "_training"},
     "_tasks": {"_training"},
     "_training": {

@@ -34,6 +34,11 @@ class HuggingFaceImages(ImageSequence):
     on_error : {"raise", "skip"}, default="raise"
         Whether images that cannot be decoded are an error, or left out with a warning,
         for which each is decoded once.
+    n_jobs : int, default=None
+        Processes that decode, -1 for as many as there are CPUs. None decodes in
+        threads, as many as CPUs, which hold each other up: several of them are not
+        much faster than one where images are small. A process takes some 200 MB and
+        seconds to begin.
 
     Attributes
     ----------
@@ -57,6 +62,7 @@ class HuggingFaceImages(ImageSequence):
         label_column=None,
         image_shape=None,
         on_error="raise",
+        n_jobs=None,
     ):
         _check_dataset(dataset)
         self.dataset = dataset
@@ -65,7 +71,7 @@ class HuggingFaceImages(ImageSequence):
         if label_column is not None:
             check_column(label_column, dataset.column_names, "label_column")
             y = as_labels(list(dataset[label_column]))
-        super().__init__(len(dataset), image_shape, y, on_error)
+        super().__init__(len(dataset), image_shape, y, on_error, n_jobs)
 
     def _pictures(self, rows):
         try:

@@ -39,6 +39,11 @@ class ParquetImages(ImageSequence):
     on_error : {"raise", "skip"}, default="raise"
         Whether images that cannot be decoded are an error, or left out with a warning,
         for which each is decoded once.
+    n_jobs : int, default=None
+        Processes that decode, -1 for as many as there are CPUs. None decodes in
+        threads, as many as CPUs, which hold each other up: several of them are not
+        much faster than one where images are small. A process takes some 200 MB and
+        seconds to begin.
 
     Attributes
     ----------
@@ -62,6 +67,7 @@ class ParquetImages(ImageSequence):
         label_column=None,
         image_shape=None,
         on_error="raise",
+        n_jobs=None,
     ):
         self._groups = _RowGroups(_list_files(path), image_column)
         if len(self._groups) == 0:
@@ -70,7 +76,7 @@ class ParquetImages(ImageSequence):
         if label_column is not None:
             check_column(label_column, self._groups.columns, "label_column")
             y = as_labels(self._groups.read_labels(label_column))
-        super().__init__(len(self._groups), image_shape, y, on_error)
+        super().__init__(len(self._groups), image_shape, y, on_error, n_jobs)
 
     def _pictures(self, rows):
         # In the order of the file, so that no row group is read twice.

@@ -1,0 +1,172 @@
+"""Pictures decoded by other processes, whose interpreters do not wait for this one's.
+
+Pillow needs Python's lock for about a third of the time of a small picture, so that
+threads hold each other up. Processes write pixels into memory that all share: through a
+pipe they would be copied three times.
+"""
+
+import ctypes
+import mmap
+import os
+import shutil
+import tempfile
+import threading
+import weakref
+from collections import deque
+from contextlib import suppress
+from functools import lru_cache
+from itertools import count
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from joblib import cpu_count
+from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker
+
+from sklgan._decoding import (
+    decode_rows,
+    pillow_limits,
+    quiet_pillow,
+    set_pillow_limits,
+)
+
+# Seconds after which a process that has nothing to do ends.
+_PATIENCE = 60
+
+# Bytes of shared memory that stay for the next pictures.
+_KEPT_BYTES = 2**28
+
+# Where files lie in memory, on Linux.
+_MEMORY = Path("/dev/shm")
+
+# Held while a pool is made: threads that need it come at the same time.
+_LOCK = threading.Lock()
+
+
+def check_n_jobs(n_jobs):
+    """Return the number of processes that n_jobs asks for, or None for threads.
+
+    Raises
+    ------
+    ValueError
+        If it is no such number.
+    """
+    if n_jobs is None:
+        return None
+    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+        raise ValueError(
+            f"n_jobs={n_jobs!r} should be a positive number of processes, -1 for as "
+            "many as there are CPUs, or None for threads of this process."
+        )
+    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+
+
+def decode_in_processes(pictures, rows, image_shape, *, fit, n_processes):
+    """Do what ``decode_rows`` does, in one of so many processes; this thread waits.
+
+    For several processes to work, several threads have to call it.
+
+    Raises
+    ------
+    RuntimeError
+        If the process has died.
+    """
+    with _LOCK:
+        pool = _pool(os.getpid(), n_processes)
+    shape = (len(pictures), *image_shape)
+    slot = pool.take(prod(shape))
+    task = _decode_into, slot.path, shape, pictures, rows, fit, pillow_limits()
+    try:
+        pool.executor.submit(*task).result()
+    except BrokenProcessPool as error:
+        _pool.cache_clear()
+        raise RuntimeError(
+            f"One of {n_processes} processes that decode images has died, perhaps for "
+            "want of memory. Use fewer, or threads: n_jobs=None."
+        ) from error
+    return pool.lend(slot, shape)
+
+
+@lru_cache(maxsize=1)
+def _pool(process, n_processes):
+    """Return the pool of this process; one that has been forked begins its own."""
+    return _Pool(n_processes)
+
+
+class _Slot:
+    """A file of so many bytes, mapped to memory."""
+
+    def __init__(self, path, n_bytes):
+        self.path, self.n_bytes = path, n_bytes
+        with open(path, "w+b") as file:
+            file.truncate(n_bytes)
+            self.map = mmap.mmap(file.fileno(), n_bytes)
+
+    def remove(self):
+        """Give the memory back, once no array lies in it any more."""
+        with suppress(OSError):  # the folder may have gone before, as Python ends
+            os.remove(self.path)
+
+
+class _Pool:
+    """Processes, and the memory that is shared with them.
+
+    The memory is used again and again: the system takes longer to find new memory than
+    a process to decode into it.
+    """
+
+    def __init__(self, n_processes):
+        self.executor = ProcessPoolExecutor(n_processes, timeout=_PATIENCE)
+        place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
+        self.folder = tempfile.mkdtemp(prefix="sklgan-", dir=place)
+        # joblib's own process removes the folder if this one is killed.
+        resource_tracker.register(self.folder, "folder")
+        weakref.finalize(self, _remove_folder, self.folder)
+        # Appending and popping need no lock: arrays may end in any thread.
+        self.free, self.numbers = deque(), count()
+
+    def take(self, n_bytes):
+        """Return a slot of at least so many bytes."""
+        with suppress(IndexError):  # none is left
+            while True:
+                slot = self.free.popleft()
+                if slot.n_bytes >= n_bytes:
+                    return slot
+                slot.remove()
+        path = os.path.join(self.folder, str(next(self.numbers)))
+        return _Slot(path, n_bytes)
+
+    def lend(self, slot, shape):
+        """Return an array in a slot, which is free again when nothing refers to it."""
+        # Views of arrays refer to what the first of them lies in.
+        owner = (ctypes.c_ubyte * prod(shape)).from_buffer(slot.map)
+        weakref.finalize(owner, self._give_back, slot).atexit = False
+        return np.frombuffer(owner, np.uint8).reshape(shape)
+
+    def _give_back(self, slot):
+        if sum(other.n_bytes for other in tuple(self.free)) < _KEPT_BYTES:
+            self.free.append(slot)
+        else:
+            slot.remove()
+
+
+def _remove_folder(folder):
+    """Remove a pool's folder with all slots, in which arrays may lie yet."""
+    shutil.rmtree(folder, ignore_errors=True)
+    resource_tracker.unregister(folder, "folder")
+
+
+def _decode_into(path, shape, pictures, rows, fit, limits):
+    """Decode pictures into a slot; what another process does."""
+    set_pillow_limits(limits)
+    images = np.frombuffer(_open_slot(path), np.uint8, prod(shape)).reshape(shape)
+    with quiet_pillow():
+        decode_rows(pictures, rows, shape[1:], fit=fit, out=images)
+
+
+@lru_cache(maxsize=16)
+def _open_slot(path):
+    """Return the memory of another process's slot."""
+    with open(path, "r+b") as file:
+        return mmap.mmap(file.fileno(), 0)

@@ -1,0 +1,153 @@
+"""Images decoded by processes: the same pixels and errors, and nothing left behind."""
+
+import collections
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+from PIL import Image
+
+from sklgan import DCGANFeatureExtractor, _decoding_processes
+from sklgan._decoding_processes import check_n_jobs, decode_in_processes
+from sklgan._placement import read_batches
+from sklgan.datasets import ImageFolder, ParquetImages
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Return a folder of 30 images."""
+    path = tmp_path_factory.mktemp("images")
+    images = np.random.default_rng(0).integers(256, size=(30, 8, 8, 3), dtype=np.uint8)
+    for k, image in enumerate(images):
+        Image.fromarray(image).save(path / f"{k:02}.png")
+    return path
+
+
+def pool():
+    """Return the pool of two processes that all tests use."""
+    return _decoding_processes._pool(os.getpid(), 2)
+
+
+def test_processes_decode_what_threads_decode(folder, monkeypatch):
+    expected = np.asarray(ImageFolder(folder))
+    images = ImageFolder(folder, n_jobs=2)
+    assert_array_equal(np.asarray(images), expected)
+    assert_array_equal(images[[7, 3, 20]].decode(), expected[[7, 3, 20]])
+    assert_array_equal(images[5], expected[5])
+    batches = list(read_batches(images.reshape(30, -1), 4))
+    # All of them are held: none may lie in the memory of another.
+    for rows, batch in batches:
+        assert_array_equal(batch, expected[rows].reshape(len(batch), -1))
+    monkeypatch.setattr("sklgan._placement._KEPT_BYTES", 0)
+    gans = [
+        DCGANFeatureExtractor(n_filters=4, max_epochs=1, random_state=0).fit(X)
+        for X in (images, expected)
+    ]
+    assert_array_equal(*(gan.transform(expected) for gan in gans))
+    assert_array_equal(gans[0].transform(images), gans[1].transform(expected))
+
+
+def test_memory_is_used_again_and_given_back(folder, monkeypatch):
+    X = ImageFolder(folder, n_jobs=2).reshape(30, -1)
+    before = len(os.listdir(pool().folder))
+    for _ in range(3):
+        collections.deque(read_batches(X, 2), maxlen=0)
+    # Three threads, two results in waiting, and the one that is looked at.
+    assert 0 < len(os.listdir(pool().folder)) <= max(before, 6)
+    # Where nothing may be kept, memory goes with the arrays in it.
+    monkeypatch.setattr(_decoding_processes, "_KEPT_BYTES", 0)
+    while pool().free:
+        pool().free.pop().remove()
+    held = [batch for _, batch in read_batches(X, 30)]
+    assert len(os.listdir(pool().folder)) == 1
+    del held
+    assert os.listdir(pool().folder) == []
+
+
+def test_errors_come_through_by_name(folder, tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(tmp_path / "0.png")
+    (tmp_path / "1.png").write_bytes(b"no image")
+    images = ImageFolder(tmp_path, image_shape=(8, 8, 3), n_jobs=2)
+    with pytest.raises(ValueError, match=r"1\.png' cannot be decoded: it is not an im"):
+        images.decode()
+    # Pillow's settings are those of this process.
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    with pytest.raises(ValueError, match=r"00\.png' .* a decompression bomb"):
+        ImageFolder(folder, image_shape=(8, 8, 3), n_jobs=2).decode()
+
+
+class Deadly:
+    """Ends the process that is given it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_dies_is_an_error_and_not_the_end(folder):
+    paths = [str(path) for path in sorted(folder.iterdir())]
+    shape = {"image_shape": (8, 8, 3), "fit": True, "n_processes": 2}
+    with pytest.raises(RuntimeError, match="One of 2 processes that decode images has"):
+        decode_in_processes([paths[0], Deadly()], [0, 1], **shape)
+    images = decode_in_processes(paths, range(30), **shape)
+    assert_array_equal(images, np.asarray(ImageFolder(folder)))
+
+
+KILLED = """
+import os, signal, sys
+from sklgan import _decoding_processes
+from sklgan.datasets import ImageFolder
+_decoding_processes._PATIENCE = 1  # of the processes that outlive this one
+ImageFolder(sys.argv[1], n_jobs=1).decode()
+print(_decoding_processes._pool(os.getpid(), 1).folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL if sys.argv[2] == "kill" else 0)
+"""
+
+
+@pytest.mark.parametrize(
+    "end", [pytest.param("kill", marks=pytest.mark.slow), "return"]
+)
+def test_no_memory_is_left_behind(folder, end):
+    command = [sys.executable, "-c", KILLED, str(folder), end]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == (-signal.SIGKILL if end == "kill" else 0), done.stderr
+    if end == "return":
+        assert "Warning" not in done.stderr
+    shared = Path(done.stdout.strip())
+    deadline = time.monotonic() + 60
+    while shared.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert shared.name.startswith("sklgan-")
+    assert not shared.exists()
+
+
+def test_workers_that_may_begin_no_process_decode_themselves(folder, monkeypatch):
+    monkeypatch.setattr(
+        "sklgan._sequences.current_process", lambda: type("", (), {"daemon": True})
+    )
+    monkeypatch.setattr("sklgan._sequences.decode_in_processes", None)
+    images = ImageFolder(folder, n_jobs=2)
+    assert_array_equal(np.asarray(images), np.asarray(ImageFolder(folder)))
+
+
+def test_n_jobs(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(_decoding_processes, "cpu_count", lambda: 4)
+    assert [check_n_jobs(n) for n in (None, 3, -1, -2, -9)] == [None, 3, 4, 3, 1]
+    for wrong in (0, 1.5, "2", True):
+        with pytest.raises(ValueError, match=r"n_jobs=.* should be a positive number"):
+            ImageFolder(folder, n_jobs=wrong)
+
+
+def test_parquet_files_are_decoded_by_processes_too(folder, tmp_path):
+    pa = pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    from pyarrow import parquet
+
+    files = [{"bytes": path.read_bytes()} for path in sorted(folder.iterdir())]
+    parquet.write_table(pa.table({"image": files}), tmp_path / "images.parquet")
+    images = ParquetImages(tmp_path / "images.parquet", n_jobs=2)
+    assert_array_equal(np.asarray(images), np.asarray(ImageFolder(folder)))
