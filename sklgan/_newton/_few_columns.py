@@ -15,6 +15,7 @@ References
 import torch
 from torch import Tensor
 
+from sklgan._newton._definite import factor_definite, solve_definite
 from sklgan._newton._rows import CHUNK, Rows, dot
 
 # Factor by which the costs grow from one step to the next.
@@ -36,7 +37,7 @@ def minimize_few_columns(
     scale, goal = 1 / max(1.0, steepness), min(tol, _GOAL)
     rounding = torch.finfo(W.dtype).eps
     live, stalled = torch.arange(len(y), device=y.device), False
-    previous = torch.full_like(c[:, 0], torch.inf)
+    previous, values = torch.full_like(c[:, 0], torch.inf), torch.zeros_like(c[:, 0])
     for n_iter in range(1, max_iter + 1):
         signs, costs, old = y[live], c[live] * scale, W[live]
         margin = signs * _times(rows, old)
@@ -46,10 +47,12 @@ def minimize_few_columns(
         t = _line_search(old, step, margin, signs * _times(rows, step), costs)[:, None]
         W[live] = old + t * step
         promised = (value - bound) / value.clamp(min=torch.finfo(value.dtype).tiny)
+        values[live] = value
         if report is not None:
             report(
                 f"step {n_iter}, C x {scale:.2g}: {len(live)} classes left, objective "
-                f"{float(value.sum()):.6g}, to lower by {float(promised.max()):.1e}"
+                f"of all before it {float(values.sum()):.6g}, to lower in one by "
+                f"{float(promised.max()):.1e} of it"
             )
         if scale == 1:
             moved = previous[live] - value > rounding * value
@@ -86,20 +89,8 @@ def _newton_step(rows, old, signs, costs, slack, value):
         for one, weight in zip(hessian, steepness[:, block], strict=True):
             few = weight.nonzero()[:, 0]
             one.addmm_(part[few].T, part[few] * weight[few, None])
-    step = _solve_definite(hessian, -gradient)
+    step = solve_definite(*factor_definite(hessian), -gradient)
     return step, value + dot(gradient, step) / 2
-
-
-def _solve_definite(matrices, B):
-    """Solve for B (k, d) with k positive definite matrices, near to singular or not."""
-    scale = matrices.diagonal(dim1=1, dim2=2).rsqrt()
-    matrices = scale[:, :, None] * matrices * scale[:, None, :]
-    # Large costs leave nothing of the penalty, and rounding may make it negative.
-    matrices.diagonal(dim1=1, dim2=2).add_(1e-13)
-    solved = torch.cholesky_solve(
-        (scale * B)[:, :, None], torch.linalg.cholesky(matrices)
-    )
-    return scale * solved[:, :, 0]
 
 
 def _line_search(W, step, margin, slope, c):
