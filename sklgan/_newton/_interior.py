@@ -13,6 +13,10 @@ products alpha s are brought to 0 together, each step a ridge regression with a 
 of its own on every row [1]_. How far w still is from the minimum is known: no further
 than the primal value is above the dual one.
 
+w and the margins are computed in float64, which costs little: the systems take most of
+the products with X. Those are of X's dtype, since later steps correct what they leave,
+and become float64 where that no longer gets anywhere.
+
 References
 ----------
 .. [1] Nocedal and Wright, "Numerical Optimization", 2nd edition, 2006, section 16.6.
@@ -23,6 +27,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sklgan._newton._progress import Progress
 from sklgan._newton._rows import Rows, dot
 from sklgan._newton._systems import LowRankPlusDiagonal, solve_systems
 
@@ -37,9 +42,6 @@ _FORCING = 0.03
 
 # Part of the goal below which the products need not go, and of s that counts as none.
 _SPARE = 0.1
-
-# Steps that may try to reach the goal once the products are below it.
-_LAST_STEPS = 6
 
 
 class _Classes(NamedTuple):
@@ -81,41 +83,54 @@ def minimize_many_columns(
     """
     active = c > 0
     classes = _Classes(y, torch.where(active, 0.5 / c, 1.0), active)
-    preconditioner = LowRankPlusDiagonal(rows)
+    preconditioner = LowRankPlusDiagonal(rows, rows.X.dtype)
     alpha = _first_guess(rows, preconditioner, classes)
     s, t = None, torch.zeros_like(y[:, :1])
-    W = torch.zeros(len(y), rows.shape[1] + 1, dtype=rows.X.dtype, device=y.device)
+    progress = Progress(c, rows.shape[1] + 1)
     live, stalled = torch.arange(len(y), device=y.device), False
-    last_steps = torch.zeros_like(live)
     for n_iter in range(max_iter + 1):
-        w = W[live] = rows.combine(classes.y * alpha)
-        margin = classes.y * rows.times(w).double()
-        value, gap = _value_and_gap(w, margin, alpha, classes)
+        W = rows.combine(classes.y * alpha)
+        margin = classes.y * rows.times(W)
+        value, gap = _value_and_gap(W, margin, alpha, classes)
         excess = margin - 1 + classes.ridge * alpha
-        if s is None:
-            s = torch.maximum(excess, alpha.mean(1, keepdim=True) / alpha)
-            s = torch.where(classes.active, s, 1.0)
-        if report is not None:
-            report(
-                f"step {n_iter}: {len(live)} classes left, objective "
-                f"{float(value.sum()):.6g}, above the minimum by at most "
-                f"{float((gap / value).max()):.1e} of it"
-            )
+        s = _first_slack(excess, alpha, classes) if s is None else s
         # Of the dual value, which unlike the primal one is never above the minimum.
         goal = tol * (value - gap).clamp_(min=0)
-        last_steps += (alpha * s).sum(1) <= goal
-        # What the last steps cannot lower is rounding. NaN has solved nothing.
-        unsolved, spent = ~(gap <= goal), last_steps > _LAST_STEPS
-        stalled |= bool((unsolved & spent).any())
-        on = unsolved & ~spent
+        solved = gap <= goal  # NaN has solved nothing.
+        progress.keep(live, W, value, solved)
+        if report is not None:
+            report(_line(n_iter, live, progress.value, gap / value))
+        products = (alpha * s).sum(1)
+        spent = ~solved & progress.spent(live, products, value, t[:, 0], goal)
+        if spent.any() and preconditioner.dtype != torch.float64:
+            preconditioner = LowRankPlusDiagonal(rows, torch.float64)
+            progress.restart()
+            spent = torch.zeros_like(spent)
+        stalled |= bool(spent.any())
+        on = ~solved & ~spent
         if not on.any() or n_iter == max_iter:
             break
-        live, last_steps, classes = live[on], last_steps[on], classes.at(on)
+        live, classes = live[on], classes.at(on)
         alpha, s, t = _step(
             *(rows, preconditioner, classes, alpha[on], s[on], excess[on]),
             *(t[on], goal[on, None]),
         )
-    return W, n_iter, not stalled and not on.any()
+    return progress.W, n_iter, not stalled and not on.any()
+
+
+def _line(n_iter, live, values, part):
+    """Return what is reported of a step."""
+    return (
+        f"step {n_iter}: {len(live)} classes left, objective of all "
+        f"{float(values.sum()):.6g}, of one above its minimum by at most "
+        f"{float(part.max()):.1e} of it"
+    )
+
+
+def _first_slack(excess, alpha, classes):
+    """Return positive s (k, n) that no step is too long for."""
+    s = torch.maximum(excess, alpha.mean(1, keepdim=True) / alpha)
+    return torch.where(classes.active, s, 1.0)
 
 
 def _first_guess(rows, preconditioner, classes):

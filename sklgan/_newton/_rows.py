@@ -6,6 +6,9 @@ from torch import Tensor
 # Bytes of X that are on another device at a time, where it does not fit there.
 _BLOCK_BYTES = 2**28
 
+# Bytes of X in another dtype that are held at a time: on the CPU, what its caches hold.
+_CONVERTED_BYTES = {"cpu": 2**22, "cuda": 2**26}
+
 # Rows that are held in float64 at a time.
 CHUNK = 4096
 
@@ -24,6 +27,10 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
 
 class Rows:
     """The matrix X with a constant column, as products that never copy it.
+
+    A factor of float32 makes a product fast, one of float64 exact. X of float32 is then
+    converted in small blocks: where its columns have large means, sums of float32 are
+    off by more than all that tells the rows apart.
 
     Parameters
     ----------
@@ -54,21 +61,29 @@ class Rows:
         rows = self.X[block].to(self.device).double()
         return torch.nn.functional.pad(rows, (0, 1), value=self.bias)
 
+    def _rows_at_once(self, dtype, most):
+        """Return how many rows to multiply at a time, few where they are converted."""
+        if dtype == self.X.dtype:
+            return most
+        size = _CONVERTED_BYTES.get(self.device.type, _BLOCK_BYTES)
+        return min(most, max(1, size // (self.shape[1] * dtype.itemsize)))
+
     def times(self, V: Tensor) -> Tensor:
-        """Return V X', (k, n), for V (k, d + 1)."""
-        parts = [rows @ V[:, :-1].T for _, rows in self._blocks(self.step)]
-        product = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return product.add_(self.bias * V[:, -1]).T
+        """Return V X', (k, n), for V (k, d + 1), computed in the dtype of V."""
+        product = torch.empty(len(V), len(self.X), dtype=V.dtype, device=V.device)
+        for block, rows in self._blocks(self._rows_at_once(V.dtype, self.step)):
+            product[:, block] = V[:, :-1] @ rows.to(V.dtype).T
+        return product.add_(self.bias * V[:, -1:])
 
     def combine(self, U: Tensor) -> Tensor:
-        """Return U X, (k, d + 1), for U (k, n)."""
+        """Return U X, (k, d + 1), for U (k, n), computed in the dtype of U."""
         k, d = len(U), self.shape[1]
         total = torch.zeros(k, d, dtype=torch.float64, device=U.device)
-        part = torch.empty(k, d, dtype=self.X.dtype, device=U.device)
-        coefficients = U.to(part.dtype)
+        part = torch.empty(k, d, dtype=U.dtype, device=U.device)
         narrow = _UNPACKED_ROWS if self._unpacked and k <= _UNPACKED_ROWS else None
-        for block, rows in self._blocks(min(self.step, _SUMMED_ROWS)):
-            few = coefficients[:, block]
+        most = self._rows_at_once(U.dtype, min(self.step, _SUMMED_ROWS))
+        for block, rows in self._blocks(most):
+            few, rows = U[:, block], rows.to(U.dtype)
             step = narrow or len(rows)
             part.zero_()
             for start in range(0, len(rows), step):
@@ -76,7 +91,7 @@ class Rows:
                 part.addmm_(few[:, some], rows[some])
             total += part
         constant = self.bias * U.sum(1, keepdim=True, dtype=torch.float64)
-        return torch.cat([total, constant], dim=1).to(part.dtype)
+        return torch.cat([total, constant], dim=1).to(U.dtype)
 
     def squared_norms(self) -> Tensor:
         """Return the squared length of each row, (n,), float64."""

@@ -15,6 +15,7 @@ References
 import torch
 from torch import Tensor
 
+from sklgan._newton._definite import factor_definite, solve_definite
 from sklgan._newton._rows import CHUNK, Rows, dot
 
 # Rank of the preconditioner: more costs a longer start, less costs more iterations.
@@ -27,14 +28,15 @@ class LowRankPlusDiagonal:
     """K as F F' plus a diagonal, and systems with it on each class's active rows.
 
     F, (n, rank), is X projected onto random combinations of its rows, always the same
-    ones.
+    ones. The products with X are of the given dtype, those of the systems too.
     """
 
-    def __init__(self, rows: Rows):
+    def __init__(self, rows: Rows, dtype: torch.dtype):
         n, d = rows.shape
+        self.dtype = dtype
         self.rank = min(_RANK, n, max(1, d // 4))
         generator = torch.Generator().manual_seed(0)
-        mix = torch.randn(self.rank, n, generator=generator).to(rows.device)
+        mix = torch.randn(self.rank, n, generator=generator).to(rows.device, dtype)
         basis = torch.linalg.qr(rows.combine(mix).T)[0]
         self.factor = rows.times(basis.T).T
         covered = [part.square().sum(1) for _, part in self._parts()]
@@ -54,14 +56,14 @@ class LowRankPlusDiagonal:
         for block, part in self._parts():
             for one, weight in zip(core, inverse[:, block], strict=True):
                 one.addmm_(part.T, part * weight[:, None])
-        return inverse, torch.linalg.cholesky(core)
+        return inverse, *factor_definite(core)
 
     def solve(self, prepared, B):
         """Solve for the right-hand sides B (k, n), which are 0 on inactive rows."""
-        inverse, cholesky = prepared
+        inverse, scale, factors = prepared
         B = B * inverse
         low = sum(B[:, block] @ part for block, part in self._parts())
-        low = torch.cholesky_solve(low[:, :, None], cholesky)[:, :, 0]
+        low = solve_definite(scale, factors, low)
         back = torch.cat([low @ part.T for _, part in self._parts()], dim=1)
         return B - inverse * back
 
@@ -95,12 +97,13 @@ def solve_systems(
         if len(on) == 0:
             break
         p = direction[on]
-        image = active[on] * rows.times(rows.combine(p)).double() + ridge[on] * p
+        image = rows.times(rows.combine(p.to(preconditioner.dtype))).double()
+        image = active[on] * image + ridge[on] * p
         length = (error[on] / dot(p, image))[:, None]
         solution[on] += length * p
         residual[on] -= length * image
         left = residual[on]
-        solved = preconditioner.solve((prepared[0][on], prepared[1][on]), left)
+        solved = preconditioner.solve([part[on] for part in prepared], left)
         following = dot(left, solved)
         direction[on] = solved + (following / error[on])[:, None] * p
         error[on] = following
