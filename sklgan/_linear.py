@@ -38,7 +38,10 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
     Minimises the objective of :class:`sklearn.svm.LinearSVC` with
     ``penalty="l2", loss="squared_hinge"``, one class against the rest, the intercept
     regularised as liblinear does. Made for the features of a discriminator: dense,
-    many columns, float32. X is neither converted to float64 nor copied.
+    many columns, float32. X is neither copied nor, but for a few rows at a time,
+    converted to float64. Beyond X, ``fit`` takes some 400 bytes a row and class and at
+    most a quarter of X, or half where float32 does not suffice: little for wide X, but
+    twice X itself for 513 columns and 10 classes.
 
     Parameters
     ----------
@@ -49,7 +52,8 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
     tol : float, default=1e-4
         Stop when the decrease that is still in sight is below this part of the
         objective. With more than 512 columns nothing is out of sight: no weights can
-        lower the objective by more.
+        lower the objective by more, up to the rounding of margins in float64 and of
+        ``coef_`` to the dtype of X.
 
     fit_intercept : bool, default=True
         Whether to add a constant column.
@@ -62,7 +66,8 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         Factors of C by class; ``"balanced"`` is inverse to the classes' frequencies.
 
     max_iter : int, default=200
-        Steps at most.
+        Steps at most. A class ends earlier where steps no longer get anywhere. Either
+        is warned of, and leaves the best weights found.
 
     device : str or torch.device, default="auto"
         ``"auto"`` takes a CUDA GPU where there is one, else the CPU. X stays where it
@@ -70,7 +75,9 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         device's free memory.
 
     verbose : int, default=0
-        1 prints the objective after each step.
+        1 prints a line a step: how many classes are left, and the objective of all
+        classes. With up to 512 columns that is the one before the step, at a C that
+        still grows to its value.
 
     Attributes
     ----------
@@ -179,7 +186,7 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
                 "This solver needs samples of at least 2 classes in the data, but the "
                 f"data contains only one class: {classes[present]}"
             )
-        bias = float(self.intercept_scaling) if self.fit_intercept else 0.0
+        bias = self._bias(dtype)
         rows = Rows(_place(as_tensor(X), device), bias, device)
         Y, weights = self._targets(classes, codes, sample_weight, dtype)
         if not np.isfinite(rows.mean_square()):
@@ -208,6 +215,18 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         self.intercept_ = like(bias * W[-1], given)
         return self
 
+    def _bias(self, dtype):
+        """Return the value of the constant column, 0 for none."""
+        if not self.fit_intercept:
+            return 0.0
+        most = float(np.sqrt(np.finfo(dtype).max))
+        if self.intercept_scaling > most:
+            raise ValueError(
+                f"intercept_scaling={self.intercept_scaling!r} is too large for "
+                f"{dtype}; use at most {most:.1e}."
+            )
+        return float(self.intercept_scaling)
+
     def _targets(self, classes, codes, sample_weight, dtype):
         """Return labels -1 and 1, and C, as tensors (n, k); k is 1 for 2 classes.
 
@@ -217,19 +236,27 @@ class TorchLinearSVC(ClassifierMixin, BaseEstimator):
         factors = compute_class_weight(
             self.class_weight, classes=classes, y=classes[codes]
         )
-        if (factors < 0).any():
+        if not (factors >= 0).all():
             raise ValueError(
-                f"class_weight={self.class_weight!r} has a negative factor; use "
+                f"class_weight={self.class_weight!r} has a negative factor or NaN; use "
                 "factors of 0 or more."
             )
         columns = np.arange(1, 2) if len(classes) == 2 else np.arange(len(classes))
         positive = codes[:, None] == columns
         rest = factors[0] if len(classes) == 2 else 1.0
         C = self.C * sample_weight[:, None] * np.where(positive, factors[columns], rest)
-        if C.max() > np.finfo(dtype).max:
+        limits = np.finfo(dtype)
+        if C.max() > limits.max:
             raise ValueError(
                 f"C={self.C!r} times the weights is too large for {dtype}; lower C."
             )
+        if C.max() < limits.tiny:
+            raise ValueError(
+                f"C={self.C!r} times the weights is too small for {dtype}; raise C or "
+                "the weights."
+            )
+        # Below that, 1 / C would be infinite.
+        C[C < limits.tiny] = 0
         Y = np.where(positive, 1, -1)
         return torch.from_numpy(Y.astype(dtype)), torch.from_numpy(C.astype(dtype))
 
