@@ -37,8 +37,8 @@ _PATIENCE = 60
 # Bytes of shared memory that stay for the next pictures.
 _KEPT_BYTES = 2**28
 
-# Where files lie in memory, on Linux.
-_MEMORY = Path("/dev/shm")
+# Where files lie in memory, on Linux; containers may have next to none of it.
+_MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 2**30
 
 # Held while a pool is made: threads that need it come at the same time.
 _LOCK = threading.Lock()
@@ -85,6 +85,9 @@ def decode_in_processes(pictures, rows, image_shape, *, fit, n_processes):
             f"One of {n_processes} processes that decode images has died, perhaps for "
             "want of memory. Use fewer, or threads: n_jobs=None."
         ) from error
+    except Exception:
+        pool.give_back(slot)  # the process has done with it
+        raise
     return pool.lend(slot, shape)
 
 
@@ -101,6 +104,9 @@ class _Slot:
         self.path, self.n_bytes = path, n_bytes
         with open(path, "w+b") as file:
             file.truncate(n_bytes)
+            if hasattr(os, "posix_fallocate"):
+                # Too little room is an error here; later it would kill who writes.
+                os.posix_fallocate(file.fileno(), 0, n_bytes)
             self.map = mmap.mmap(file.fileno(), n_bytes)
 
     def remove(self):
@@ -117,12 +123,12 @@ class _Pool:
     """
 
     def __init__(self, n_processes):
+        self.process = os.getpid()
         self.executor = ProcessPoolExecutor(n_processes, timeout=_PATIENCE)
-        place = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-        self.folder = tempfile.mkdtemp(prefix="sklgan-", dir=place)
+        self.folder = tempfile.mkdtemp(prefix="sklgan-", dir=_find_memory())
         # joblib's own process removes the folder if this one is killed.
         resource_tracker.register(self.folder, "folder")
-        weakref.finalize(self, _remove_folder, self.folder)
+        weakref.finalize(self, _remove_folder, self.folder, self.process)
         # Appending and popping need no lock: arrays may end in any thread.
         self.free, self.numbers = deque(), count()
 
@@ -141,18 +147,30 @@ class _Pool:
         """Return an array in a slot, which is free again when nothing refers to it."""
         # Views of arrays refer to what the first of them lies in.
         owner = (ctypes.c_ubyte * prod(shape)).from_buffer(slot.map)
-        weakref.finalize(owner, self._give_back, slot).atexit = False
+        weakref.finalize(owner, self.give_back, slot).atexit = False
         return np.frombuffer(owner, np.uint8).reshape(shape)
 
-    def _give_back(self, slot):
+    def give_back(self, slot):
+        """Take a slot that nobody uses any more."""
+        if os.getpid() != self.process:  # a copy of it, which has been forked
+            return
         if sum(other.n_bytes for other in tuple(self.free)) < _KEPT_BYTES:
             self.free.append(slot)
         else:
             slot.remove()
 
 
-def _remove_folder(folder):
-    """Remove a pool's folder with all slots, in which arrays may lie yet."""
+def _find_memory():
+    """Return the folder of files in memory; None, for that of other temporary files."""
+    usable = os.access(_MEMORY, os.W_OK)
+    usable = usable and shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES
+    return _MEMORY if usable else None
+
+
+def _remove_folder(folder, process):
+    """Remove a pool's folder with all slots, unless this is a fork of its process."""
+    if os.getpid() != process:
+        return
     shutil.rmtree(folder, ignore_errors=True)
     resource_tracker.unregister(folder, "folder")
 

@@ -76,6 +76,10 @@ def test_errors_come_through_by_name(folder, tmp_path, monkeypatch):
     images = ImageFolder(tmp_path, image_shape=(8, 8, 3), n_jobs=2)
     with pytest.raises(ValueError, match=r"1\.png' cannot be decoded: it is not an im"):
         images.decode()
+    n_slots = len(os.listdir(pool().folder))
+    with pytest.raises(ValueError, match=r"1\.png' cannot be decoded"):
+        images.decode()
+    assert len(os.listdir(pool().folder)) == n_slots
     # Pillow's settings are those of this process.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ValueError, match=r"00\.png' .* a decompression bomb"):
@@ -124,6 +128,16 @@ def test_no_memory_is_left_behind(folder, end):
         time.sleep(0.1)
     assert shared.name.startswith("sklgan-")
     assert not shared.exists()
+
+
+def test_little_shared_memory_is_left_alone(tmp_path, monkeypatch):
+    """As in a container: temporary files take its place."""
+    monkeypatch.setattr(_decoding_processes, "_MEMORY", tmp_path)
+    assert _decoding_processes._find_memory() == tmp_path
+    monkeypatch.setattr(_decoding_processes, "_ENOUGH_BYTES", 2**63)
+    assert _decoding_processes._find_memory() is None
+    monkeypatch.setattr(_decoding_processes, "_MEMORY", tmp_path / "none")
+    assert _decoding_processes._find_memory() is None
 
 
 def test_workers_that_may_begin_no_process_decode_themselves(folder, monkeypatch):
