@@ -104,6 +104,18 @@ def test_columns_of_large_mean_are_solved(load, C, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_steps_may_begin_tiny_and_need_systems_in_float64(dtype, monkeypatch):
+    """A constant column of a million is solved, in X of either dtype."""
+    X, y = random_features(100, 600)
+    X = X.astype(dtype)
+    svm = TorchLinearSVC(intercept_scaling=1e6)
+    ours = svm.fit(X, y).coef_  # A ConvergenceWarning would be an error.
+    monkeypatch.setattr("sklgan._newton._minimize._NARROW", 1000)
+    exact = svm.fit(X.astype(float), y).coef_
+    assert_allclose(ours, exact, atol=0.01 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("factor", [1e-6, 1e-3, 1e3, 1e5])
 def test_scale_of_x_is_a_matter_of_cost(factor, dtype):
     """X times a factor has the minimum of X at C times its square."""
