@@ -14,7 +14,6 @@ import threading
 import weakref
 from collections import deque
 from contextlib import suppress
-from functools import lru_cache
 from itertools import count
 from math import prod
 from pathlib import Path
@@ -25,6 +24,7 @@ from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker
 
 from sklgan._decoding import (
+    ImageDecodeError,
     decode_rows,
     pillow_limits,
     quiet_pillow,
@@ -40,8 +40,8 @@ _KEPT_BYTES = 2**28
 # Where files lie in memory, on Linux; containers may have next to none of it.
 _MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 2**30
 
-# Held while a pool is made: threads that need it come at the same time.
-_LOCK = threading.Lock()
+# Pools by process and number of processes, and a lock for threads that want one.
+_POOLS, _LOCK = {}, threading.Lock()
 
 
 def check_n_jobs(n_jobs):
@@ -72,29 +72,37 @@ def decode_in_processes(pictures, rows, image_shape, *, fit, n_processes):
     RuntimeError
         If the process has died.
     """
-    with _LOCK:
-        pool = _pool(os.getpid(), n_processes)
-    shape = (len(pictures), *image_shape)
-    slot = pool.take(prod(shape))
-    task = _decode_into, slot.path, shape, pictures, rows, fit, pillow_limits()
-    try:
-        pool.executor.submit(*task).result()
-    except BrokenProcessPool as error:
-        _pool.cache_clear()
-        raise RuntimeError(
-            f"One of {n_processes} processes that decode images has died, perhaps for "
-            "want of memory. Use fewer, or threads: n_jobs=None."
-        ) from error
-    except Exception:
-        pool.give_back(slot)  # the process has done with it
-        raise
-    return pool.lend(slot, shape)
+    if len(pictures) == 0:
+        return decode_rows(pictures, rows, image_shape, fit=fit)
+    # An idle process may have been ended, as by Ctrl-C: that is not its task's fault.
+    for is_last in (False, True):
+        pool = _get_pool(n_processes)
+        try:
+            return pool.decode(pictures, rows, image_shape, fit)
+        except BrokenProcessPool as error:
+            _forget_pool(n_processes, pool)
+            if is_last:
+                raise RuntimeError(
+                    f"One of {n_processes} processes that decode images has died, "
+                    "perhaps for want of memory. Use fewer, or threads: n_jobs=None."
+                ) from error
 
 
-@lru_cache(maxsize=1)
-def _pool(process, n_processes):
+def _get_pool(n_processes):
     """Return the pool of this process; one that has been forked begins its own."""
-    return _Pool(n_processes)
+    key = os.getpid(), n_processes
+    with _LOCK:
+        if key not in _POOLS:
+            _POOLS[key] = _Pool(n_processes)
+        return _POOLS[key]
+
+
+def _forget_pool(n_processes, pool):
+    """Let the next task have a new pool, unless another thread has seen to that."""
+    key = os.getpid(), n_processes
+    with _LOCK:
+        if _POOLS.get(key) is pool:
+            del _POOLS[key]
 
 
 class _Slot:
@@ -102,12 +110,20 @@ class _Slot:
 
     def __init__(self, path, n_bytes):
         self.path, self.n_bytes = path, n_bytes
-        with open(path, "w+b") as file:
-            file.truncate(n_bytes)
-            if hasattr(os, "posix_fallocate"):
-                # Too little room is an error here; later it would kill who writes.
-                os.posix_fallocate(file.fileno(), 0, n_bytes)
-            self.map = mmap.mmap(file.fileno(), n_bytes)
+        try:
+            with open(path, "w+b") as file:
+                file.truncate(n_bytes)
+                if hasattr(os, "posix_fallocate"):
+                    # Too little room is an error here; later it would kill who writes.
+                    os.posix_fallocate(file.fileno(), 0, n_bytes)
+                self.map = mmap.mmap(file.fileno(), n_bytes)
+        except OSError as error:
+            self.remove()
+            raise OSError(
+                f"{n_bytes} bytes for decoded images cannot be had in "
+                f"{os.path.dirname(path)}: {error.strerror}. Make room there, or use "
+                "threads: n_jobs=None."
+            ) from error
 
     def remove(self):
         """Give the memory back, once no array lies in it any more."""
@@ -132,6 +148,18 @@ class _Pool:
         # Appending and popping need no lock: arrays may end in any thread.
         self.free, self.numbers = deque(), count()
 
+    def decode(self, pictures, rows, image_shape, fit):
+        """Return pictures as an array that another process has filled."""
+        shape = (len(pictures), *image_shape)
+        slot = self.take(prod(shape))
+        task = _decode_into, slot.path, shape, pictures, rows, fit, pillow_limits()
+        try:
+            self.executor.submit(*task).result()
+        except ImageDecodeError:
+            self.give_back(slot)  # the process has done with it
+            raise
+        return self.lend(slot, shape)
+
     def take(self, n_bytes):
         """Return a slot of at least so many bytes."""
         with suppress(IndexError):  # none is left
@@ -154,7 +182,8 @@ class _Pool:
         """Take a slot that nobody uses any more."""
         if os.getpid() != self.process:  # a copy of it, which has been forked
             return
-        if sum(other.n_bytes for other in tuple(self.free)) < _KEPT_BYTES:
+        # As if all were of its size: another may come back while they are added up.
+        if len(self.free) * slot.n_bytes < _KEPT_BYTES:
             self.free.append(slot)
         else:
             slot.remove()
@@ -178,13 +207,10 @@ def _remove_folder(folder, process):
 def _decode_into(path, shape, pictures, rows, fit, limits):
     """Decode pictures into a slot; what another process does."""
     set_pillow_limits(limits)
-    images = np.frombuffer(_open_slot(path), np.uint8, prod(shape)).reshape(shape)
+    # Mapped anew each time: what stays mapped counts as memory of the process, which
+    # joblib ends where that grows, and stays there when the slot has been removed.
+    with open(path, "r+b") as file:
+        memory = mmap.mmap(file.fileno(), 0)
+    images = np.frombuffer(memory, np.uint8, prod(shape)).reshape(shape)
     with quiet_pillow():
         decode_rows(pictures, rows, shape[1:], fit=fit, out=images)
-
-
-@lru_cache(maxsize=16)
-def _open_slot(path):
-    """Return the memory of another process's slot."""
-    with open(path, "r+b") as file:
-        return mmap.mmap(file.fileno(), 0)

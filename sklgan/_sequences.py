@@ -6,7 +6,7 @@ import warnings
 from contextlib import closing
 from functools import partial
 from math import prod
-from multiprocessing import current_process
+from multiprocessing import parent_process
 from numbers import Integral
 from pathlib import Path
 
@@ -113,8 +113,8 @@ class ImageSequence:
     def _read(self, rows):
         """Return rows of the source, (b, h, w, c); called from several threads."""
         decode = decode_rows
-        # Workers of some pools may not begin processes of their own.
-        if self._n_processes is not None and not current_process().daemon:
+        # Workers of a search would begin as many each.
+        if self._n_processes is not None and parent_process() is None:
             decode = partial(decode_in_processes, n_processes=self._n_processes)
         return decode(self._pictures(rows), rows, self._image_shape, fit=self._fit)
 

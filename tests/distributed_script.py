@@ -23,6 +23,12 @@ from sklgan import (
     SemiSupervisedGANClassifier,
     networks,
 )
+from sklgan._training._distributed import joined_processes
+from sklgan._training._shares import (
+    layers_of_the_joined_batch,
+    shared,
+    sum_gradients,
+)
 
 RANK = int(os.environ.get("RANK", 0))
 AUGMENTATIONS = ["flip", "translation", "affine", "color", "cutout"]
@@ -108,6 +114,19 @@ def state(gan):
     return {**arrays, "losses": np.asarray(losses)}
 
 
+def pass_one_row():
+    """Return the gradients of one row, of which the first of two ranks has no share."""
+    with joined_processes(), torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+        x = torch.randn(1, 1, 8, 8, requires_grad=True)
+        with layers_of_the_joined_batch(network):
+            shared(network)(x).pow(3).sum().backward()
+        sum_gradients(network.parameters())
+    gradients = {"x": x.grad, "weight": network[0].weight.grad}
+    return {name: value.numpy() for name, value in gradients.items()}
+
+
 def fit_all(folder):
     """Fit every estimator; return what each ends with."""
     X, y = data()
@@ -119,7 +138,8 @@ def fit_all(folder):
             gan.set_params(max_epochs=2)
         results[name] = state(gan.fit(X, y))
     unseeded = DCGANFeatureExtractor(n_filters=4, max_epochs=1).fit(X)
-    return {**results, "unseeded": state(unseeded)}
+    results["unseeded"] = state(unseeded)
+    return {**results, "one row": pass_one_row()}
 
 
 def write(path, results):

@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 def pool():
     """Return the pool of two processes that all tests use."""
-    return _decoding_processes._pool(os.getpid(), 2)
+    return _decoding_processes._get_pool(2)
 
 
 def test_processes_decode_what_threads_decode(folder, monkeypatch):
@@ -108,7 +108,7 @@ from sklgan import _decoding_processes
 from sklgan.datasets import ImageFolder
 _decoding_processes._PATIENCE = 1  # of the processes that outlive this one
 ImageFolder(sys.argv[1], n_jobs=1).decode()
-print(_decoding_processes._pool(os.getpid(), 1).folder, flush=True)
+print(_decoding_processes._get_pool(1).folder, flush=True)
 os.kill(os.getpid(), signal.SIGKILL if sys.argv[2] == "kill" else 0)
 """
 
@@ -140,13 +140,54 @@ def test_little_shared_memory_is_left_alone(tmp_path, monkeypatch):
     assert _decoding_processes._find_memory() is None
 
 
-def test_workers_that_may_begin_no_process_decode_themselves(folder, monkeypatch):
-    monkeypatch.setattr(
-        "sklgan._sequences.current_process", lambda: type("", (), {"daemon": True})
-    )
+def test_workers_decode_in_threads(folder, monkeypatch):
+    """Each of them would begin as many processes, and some may begin none."""
+    monkeypatch.setattr("sklgan._sequences.parent_process", lambda: "a parent")
     monkeypatch.setattr("sklgan._sequences.decode_in_processes", None)
     images = ImageFolder(folder, n_jobs=2)
     assert_array_equal(np.asarray(images), np.asarray(ImageFolder(folder)))
+
+
+def test_processes_that_ended_while_idle_are_replaced(folder):
+    """As by Ctrl-C, which a terminal sends to all of them."""
+    images = ImageFolder(folder, n_jobs=2)
+    expected = images.decode()
+    for process in list(pool().executor._processes):
+        os.kill(process, signal.SIGKILL)
+    assert_array_equal(images.decode(), expected)
+
+
+def test_no_images_need_no_process(folder):
+    assert ImageFolder(folder, n_jobs=2)[:0].decode().shape == (0, 8, 8, 3)
+    assert decode_in_processes([], [], (8, 8, 3), fit=True, n_processes=2).shape == (
+        0,
+        8,
+        8,
+        3,
+    )
+
+
+def test_pools_stand_side_by_side(folder):
+    one, two = (ImageFolder(folder, n_jobs=n).decode() for n in (1, 2))
+    assert_array_equal(one, two)
+    pools = [_decoding_processes._get_pool(n) for n in (1, 2)]
+    assert pools[0] is not pools[1]
+    assert pools[1] is pool()
+
+
+def test_what_is_mapped_does_not_stay_with_the_processes(folder, monkeypatch):
+    """joblib ends workers whose memory grows."""
+    paths = [str(path) for path in sorted(folder.iterdir())]
+    shape = {"fit": True, "n_processes": 1}
+    held = [
+        decode_in_processes(paths, range(30), (100 + k, 100, 3), **shape)
+        for k in range(20)
+    ]
+    (worker,) = _decoding_processes._get_pool(1).executor._processes
+    maps = Path(f"/proc/{worker}/maps")
+    if maps.exists():
+        assert maps.read_text().count("sklgan-") <= 1
+    assert len(held) == 20
 
 
 def test_n_jobs(folder, tmp_path, monkeypatch):

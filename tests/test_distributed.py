@@ -64,17 +64,21 @@ def assert_same(one, other):
         assert_array_equal(array, other[key], err_msg=key)
 
 
-def assert_close(one, other):
-    """The arrays of both are equal but for rounding.
+def assert_close(one, other, outliers=0.0):
+    """The arrays of both are equal but for rounding, up to a share of outliers.
 
     Adam moves a weight by the learning rate however small its gradient is. Where that
-    is 0 but for rounding, as for one weight in 600 of the classifier's generator on a
-    CPU with AVX-512, the rounding decides which way.
+    is 0 but for rounding, the rounding decides which way.
     """
     assert one.keys() == other.keys()
     for key, array in one.items():
-        apart = np.abs(array - other[key]) > 1e-5 * (1 + np.abs(other[key]))
-        assert apart.mean() < 0.02, key
+        apart = np.abs(array - other[key])
+        assert np.mean(~(apart <= 1e-5 * (1 + np.abs(other[key])))) <= outliers, key
+        assert apart.max() < 0.01, key
+
+
+# One weight in 600 of its generator, on a CPU with AVX-512.
+OUTLIERS = {"classifier": 0.02}
 
 
 def test_two_processes_train_as_one(tmp_path):
@@ -87,7 +91,7 @@ def test_two_processes_train_as_one(tmp_path):
         assert_same(first[name], second[name])
         # Where there is no random_state, all have that of rank 0.
         if name != "unseeded":
-            assert_close(first[name], alone[name])
+            assert_close(first[name], alone[name], OUTLIERS.get(name, 0.0))
     # One rank has written the checkpoint, and both have gone on from it.
     assert_same(first["resumed"], first["batch_norm"])
     assert "epoch 2/2" in first_errors

@@ -23,9 +23,15 @@ METHODS = ["optimize", "encoder", "hybrid"]
 
 @pytest.fixture(scope="module")
 def gan(digits):
-    """Return a small GAN that draws different images."""
+    """Return a small GAN that draws different images, the same on any CPU."""
     return DCGANFeatureExtractor(
-        8, n_filters=8, learning_rate=2e-3, batch_size=16, max_epochs=8, random_state=0
+        8,
+        n_filters=8,
+        learning_rate=2e-3,
+        batch_size=16,
+        max_epochs=8,
+        precision="float32",
+        random_state=0,
     ).fit(digits[0])
 
 

@@ -97,10 +97,12 @@ class _Normalize(Function):
 
 def _gradients(gradient, x, weight, bias, mean, variance, n_values, ctx):
     """Return the gradients of x, weight and bias, those two of a rank's own rows."""
-    statistics = None, None, False, ctx.eps
-    of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-        gradient, x, weight, mean, variance, *statistics, [True, True, True]
-    )
+    of_x, of_weight, of_bias = (torch.zeros_like(t) for t in (x, mean, mean))
+    if x.numel():  # of no rows, torch's kernel ends the process
+        statistics = None, None, False, ctx.eps
+        of_x, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, x, weight, mean, variance, *statistics, [True, True, True]
+        )
     # So far as if mean and variance were constants. All ranks' rows move them.
     total = torch.stack([of_weight, of_bias])
     communicate(dist.all_reduce, total, group=ctx.group)

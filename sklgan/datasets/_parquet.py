@@ -42,8 +42,8 @@ class ParquetImages(ImageSequence):
     n_jobs : int, default=None
         Processes that decode, -1 for as many as there are CPUs. None decodes in
         threads, as many as CPUs, which hold each other up: several of them are not
-        much faster than one where images are small. A process takes some 200 MB and
-        seconds to begin.
+        much faster than one where images are small. A process takes some 250 MB and
+        seconds to begin. In workers of a search, threads decode.
 
     Attributes
     ----------
