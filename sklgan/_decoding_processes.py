@@ -16,6 +16,7 @@ from collections import deque
 from contextlib import suppress
 from itertools import count
 from math import prod
+from numbers import Integral
 from pathlib import Path
 
 import numpy as np
@@ -54,12 +55,13 @@ def check_n_jobs(n_jobs):
     """
     if n_jobs is None:
         return None
-    if not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0:
+    whole = isinstance(n_jobs, Integral) and not isinstance(n_jobs, bool)
+    if not whole or n_jobs == 0:
         raise ValueError(
             f"n_jobs={n_jobs!r} should be a positive number of processes, -1 for as "
             "many as there are CPUs, or None for threads of this process."
         )
-    return n_jobs if n_jobs > 0 else max(1, cpu_count() + 1 + n_jobs)
+    return int(n_jobs) if n_jobs > 0 else max(1, cpu_count() + 1 + int(n_jobs))
 
 
 def decode_in_processes(pictures, rows, image_shape, *, fit, n_processes):

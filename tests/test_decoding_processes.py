@@ -192,7 +192,9 @@ def test_what_is_mapped_does_not_stay_with_the_processes(folder, monkeypatch):
 
 def test_n_jobs(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(_decoding_processes, "cpu_count", lambda: 4)
-    assert [check_n_jobs(n) for n in (None, 3, -1, -2, -9)] == [None, 3, 4, 3, 1]
+    assert [check_n_jobs(n) for n in (None, np.int64(3), -1, -2, -9)] == [
+        *(None, 3, 4, 3, 1)
+    ]
     for wrong in (0, 1.5, "2", True):
         with pytest.raises(ValueError, match=r"n_jobs=.* should be a positive number"):
             ImageFolder(folder, n_jobs=wrong)
