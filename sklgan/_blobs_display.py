@@ -166,6 +166,7 @@ class BlobsDisplay:
         self.ax_ = _axes(ax, "BlobsDisplay.plot", figsize=(1.3 * n_images + 0.5, 4))
         from matplotlib import colormaps
         from matplotlib.patches import Ellipse
+        from matplotlib.patheffects import withStroke
 
         palette = np.array(colormaps["tab20" if n_blobs > 10 else "tab10"].colors)
         colors = palette[np.arange(n_blobs) % len(palette)]
@@ -185,18 +186,20 @@ class BlobsDisplay:
                 B["x"][blob] * width - 0.5 + image * (width + 1),
                 B["y"][blob] * height - 0.5,
             )
-            look = {"color": colors[blob], "alpha": float(opacity[image, blob])}
             ellipse = Ellipse(
                 place,
                 *axes[image, blob],
                 angle=np.degrees(B["angle"][blob]),
                 fill=False,
+                color=colors[blob],
+                alpha=float(opacity[image, blob]),
                 linewidth=1.5,
-                **look,
             )
             self.ellipses_.append(self.ax_.add_patch(ellipse))
             number = self.ax_.text(
-                *place, str(blob), ha="center", va="center", fontsize=7, **look
+                *place, str(blob), ha="center", va="center", fontsize=7, color="white"
             )
+            # To be read on any ground.
+            number.set_path_effects([withStroke(linewidth=1.5, foreground="black")])
             self.numbers_.append(number)
         return self
