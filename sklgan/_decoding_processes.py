@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import threading
 import weakref
-from collections import deque
+from collections import OrderedDict, deque
 from contextlib import suppress
 from itertools import count
 from math import prod
@@ -40,6 +40,9 @@ _KEPT_BYTES = 2**28
 
 # Where files lie in memory, on Linux; containers may have next to none of it.
 _MEMORY, _ENOUGH_BYTES = Path("/dev/shm"), 2**30
+
+# In a process that decodes: slots it has mapped, up to so many bytes.
+_MAPPED, _MAPPED_BYTES = OrderedDict(), 2**26
 
 # Pools by process and number of processes, and a lock for threads that want one.
 _POOLS, _LOCK = {}, threading.Lock()
@@ -209,10 +212,22 @@ def _remove_folder(folder, process):
 def _decode_into(path, shape, pictures, rows, fit, limits):
     """Decode pictures into a slot; what another process does."""
     set_pillow_limits(limits)
-    # Mapped anew each time: what stays mapped counts as memory of the process, which
-    # joblib ends where that grows, and stays there when the slot has been removed.
-    with open(path, "r+b") as file:
-        memory = mmap.mmap(file.fileno(), 0)
-    images = np.frombuffer(memory, np.uint8, prod(shape)).reshape(shape)
+    images = np.frombuffer(_map_slot(path), np.uint8, prod(shape)).reshape(shape)
     with quiet_pillow():
         decode_rows(pictures, rows, shape[1:], fit=fit, out=images)
+
+
+def _map_slot(path):
+    """Return the memory of another process's slot; the last ones stay mapped.
+
+    Few of them: they count as memory of this process, which joblib ends where that has
+    grown by 300 MB, and are not given back when the slot has been removed.
+    """
+    memory = _MAPPED.pop(path, None)
+    if memory is None:
+        with open(path, "r+b") as file:
+            memory = mmap.mmap(file.fileno(), 0)
+    _MAPPED[path] = memory
+    while sum(map(len, _MAPPED.values())) > _MAPPED_BYTES:
+        _MAPPED.popitem(last=False)
+    return memory
