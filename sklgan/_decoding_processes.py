@@ -25,7 +25,6 @@ from joblib.externals.loky import BrokenProcessPool, ProcessPoolExecutor
 from joblib.externals.loky.backend import resource_tracker
 
 from sklgan._decoding import (
-    ImageDecodeError,
     decode_rows,
     pillow_limits,
     quiet_pillow,
@@ -160,8 +159,8 @@ class _Pool:
         task = _decode_into, slot.path, shape, pictures, rows, fit, pillow_limits()
         try:
             self.executor.submit(*task).result()
-        except ImageDecodeError:
-            self.give_back(slot)  # the process has done with it
+        except ValueError:  # of the pictures: the process has done with the slot
+            self.give_back(slot)
             raise
         return self.lend(slot, shape)
 

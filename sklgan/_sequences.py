@@ -113,16 +113,20 @@ class ImageSequence:
     def _read(self, rows):
         """Return rows of the source, (b, h, w, c); called from several threads."""
         decode = decode_rows
-        # Workers of a search would begin as many each.
-        if self._n_processes is not None and parent_process() is None:
+        if self._has_processes:
             decode = partial(decode_in_processes, n_processes=self._n_processes)
         return decode(self._pictures(rows), rows, self._image_shape, fit=self._fit)
+
+    @property
+    def _has_processes(self):
+        """Whether others decode; each worker of a search would begin as many."""
+        return self._n_processes is not None and parent_process() is None
 
     @property
     def n_readers(self):
         """Threads that should read at a time; None for as many as CPUs."""
         # Each waits for a process, one more has the next task ready.
-        return None if self._n_processes is None else self._n_processes + 1
+        return self._n_processes + 1 if self._has_processes else None
 
     def _read_all(self, rows):
         """Yield the same in parts, read by threads."""

@@ -80,6 +80,12 @@ def test_errors_come_through_by_name(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"1\.png' cannot be decoded"):
         images.decode()
     assert len(os.listdir(pool().folder)) == n_slots
+    Image.new("RGB", (9, 8)).save(tmp_path / "1.png")
+    with pytest.raises(ValueError, match="different sizes"):
+        decode_in_processes(
+            [str(tmp_path / "1.png")], [0], (8, 8, 3), fit=False, n_processes=2
+        )
+    assert len(os.listdir(pool().folder)) == n_slots
     # Pillow's settings are those of this process.
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ValueError, match=r"00\.png' .* a decompression bomb"):
@@ -145,6 +151,7 @@ def test_workers_decode_in_threads(folder, monkeypatch):
     monkeypatch.setattr("sklgan._sequences.parent_process", lambda: "a parent")
     monkeypatch.setattr("sklgan._sequences.decode_in_processes", None)
     images = ImageFolder(folder, n_jobs=2)
+    assert images.n_readers is None
     assert_array_equal(np.asarray(images), np.asarray(ImageFolder(folder)))
 
 
