@@ -202,7 +202,8 @@ class BlobsMixin:
                 images = to_batch(as_tensor(rows[chosen]).to(device))
                 part = refined(part, images, self.generator_, distance, refine)
             with torch.inference_mode():
-                matrix[chosen] = as_matrix(layout.read_numbers(part))
+                # In float32 the last digit would depend on a row's place in the batch.
+                matrix[chosen] = as_matrix(layout.read_numbers(part.double()))
 
         for_each_batch(len(rows), read)
         return matrix
