@@ -363,6 +363,14 @@ def test_display_needs_something_to_draw(images, untrained, n_worst):
         )
 
 
+def test_display_needs_the_training_images_of_the_report(images, untrained):
+    report = memorization_report(
+        untrained, images[:50], images[50:100], n_samples=20, random_state=0
+    )
+    with pytest.raises(ValueError, match="X_train has 3 images, but the report names"):
+        MemorizationDisplay.from_report(report, untrained, images[:3])
+
+
 def test_display_shows_copies_beside_what_they_copy(images):
     """The first row has the sample, and at once its source."""
     X, held_out = images[:100], images[500:]

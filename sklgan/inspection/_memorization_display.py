@@ -109,10 +109,21 @@ class MemorizationDisplay:
         -------
         display : MemorizationDisplay
             The pictures, drawn.
+
+        Raises
+        ------
+        ValueError
+            If the report names training images that X_train does not have.
         """
         check_has_pictures(estimator)
         check_count("n_worst", n_worst, 1)
         rows = checked_rows(estimator, X_train)
+        last = max(int(space.indices.max()) for space in report.spaces.values())
+        if last >= len(rows):
+            raise ValueError(
+                f"X_train has {len(rows)} images, but the report names image {last}; "
+                "pass the training images that memorization_report was given."
+            )
         shape = estimator.image_shape_
         first = next(iter(report.spaces.values()))
         order = np.argsort(first.ratios, kind="stable")
