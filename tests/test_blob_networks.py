@@ -8,7 +8,7 @@ from torch.autograd import gradcheck
 
 from sklgan.losses import d_lazy_r1, d_nonsaturating, discriminator_loss
 from sklgan.networks import BlobDiscriminator, BlobEncoder, BlobGenerator
-from sklgan.networks._blobs import layout_length, read_layout
+from sklgan.networks._blobs import LayoutNetwork, layout_length, read_layout
 from sklgan.networks._splatting import (
     Blobs,
     composed,
@@ -149,6 +149,34 @@ def test_jitter_stays_within_its_bounds():
         assert 0.9 * bound < shift.abs().max() <= bound + 1e-6
         assert shift[:, 0].sub(shift[:, 1]).abs().max() > bound / 2
     assert moved.feature is blobs.feature
+
+
+def test_no_blob_is_small_in_all_images():
+    """Each has the same sizes, whatever the last layer gives, and a gradient."""
+    layout = LayoutNetwork(4, 3, 2, 2, 8)
+    with torch.no_grad():
+        layout.head.bias[2] = -1000.0  # the first blob's size
+    z = torch.randn(500, 4)
+    size = layout(z).size
+    numbers = size.expm1().log()
+    torch.testing.assert_close(numbers.mean(0), torch.zeros(3), atol=1e-3, rtol=0)
+    torch.testing.assert_close(numbers.std(0), torch.ones(3), atol=1e-2, rtol=0)
+    weight = layout.head.weight
+    (gradient,) = torch.autograd.grad(size[:, 0].square().sum(), weight)
+    assert gradient[2].abs().max() > 0.1
+    for _ in range(100):
+        layout(z)
+    torch.testing.assert_close(layout.eval()(z[:5]).size, size[:5], atol=1e-2, rtol=0)
+
+
+def test_an_image_alone_has_the_sizes_of_others():
+    """In training too, where a batch of one has no spread."""
+    layout = LayoutNetwork(4, 3, 2, 2, 8)
+    z = torch.randn(500, 4)
+    for _ in range(100):
+        layout(z)
+    one = layout(z[:1])
+    torch.testing.assert_close(one.size, layout.eval()(z[:1]).size)
 
 
 @pytest.mark.parametrize(

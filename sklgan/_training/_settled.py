@@ -6,7 +6,7 @@ import torch
 
 from sklgan._rows import gather
 from sklgan._tensors import torch_seed
-from sklgan._training._averages import gather_batch_norm
+from sklgan._training._averages import batch_norm_layers, gather_batch_norm
 from sklgan._training._batches import equal_batches
 from sklgan._training._distributed import same_weights
 
@@ -64,7 +64,19 @@ def settled_generator(net, before=None):
         n_batches = min(n_batches, max(_FEWEST_BATCHES, n_steps))
     batches = (net.draw_latent(128) for _ in range(n_batches))
     weight = n_batches / _GENERATED_BATCHES
-    return same_weights(gather_batch_norm(averaged, batches, before, weight))
+    if before is not None:
+        before = _normalizing_part(before)
+    gather_batch_norm(_normalizing_part(averaged), batches, before, weight)
+    return same_weights(averaged.eval())
+
+
+def _normalizing_part(generator):
+    """Return what to run for statistics: of a painter of blobs, its layout alone."""
+    layout = getattr(generator, "layout", None)
+    if isinstance(layout, torch.nn.Module):
+        if len(batch_norm_layers(layout)) == len(batch_norm_layers(generator)):
+            return layout
+    return generator
 
 
 def _copy_buffers(averaged, last):

@@ -1,5 +1,7 @@
 """BlobGAN's generator: noise to a layout of blobs, blobs to an image."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, softplus
@@ -44,11 +46,16 @@ def layout_length(n_blobs: int, feature_dim: int, style_dim: int) -> int:
     return n_blobs * (6 + feature_dim + style_dim) + feature_dim + style_dim
 
 
-def read_layout(numbers: Tensor, n_blobs: int, feature_dim: int) -> Blobs:
+def read_layout(
+    numbers: Tensor,
+    n_blobs: int,
+    feature_dim: int,
+    even: Callable[[Tensor], Tensor] | None = None,
+) -> Blobs:
     """Return the blobs that unbounded numbers (n, :func:`layout_length`) stand for.
 
-    Centres are sigmoids, sizes softplus, aspects between 1/3 and 3, angles those of a
-    vector, styles of mean square 1.
+    Centres are sigmoids, sizes softplus of what ``even`` makes of their numbers, (n,
+    k), aspects between 1/3 and 3, angles those of a vector, styles of mean square 1.
     """
     style_dim = (numbers.shape[1] - n_blobs * (6 + feature_dim) - feature_dim) // (
         n_blobs + 1
@@ -61,7 +68,7 @@ def read_layout(numbers: Tensor, n_blobs: int, feature_dim: int) -> Blobs:
     return Blobs(
         x=torch.sigmoid(x),
         y=torch.sigmoid(y),
-        size=softplus(size),
+        size=softplus(size if even is None else even(size)),
         aspect=_LARGEST_ASPECT ** torch.tanh(aspect),
         angle=torch.atan2(sine, cosine),
         feature=feature,
@@ -69,6 +76,30 @@ def read_layout(numbers: Tensor, n_blobs: int, feature_dim: int) -> Blobs:
         background_feature=background_feature,
         background_style=pixel_norm(background_style),
     )
+
+
+class EvenSizes(nn.BatchNorm1d):
+    """Give the numbers that sizes are read of, (n, k), one mean and spread for all k.
+
+    Over the images of a batch, in training; how large and how diverse is learned, for
+    all blobs alike. A blob that is small in all images while the generator cannot paint
+    yet has next to no gradient, and never comes back: of five blobs one or two did all
+    the painting. A single image has the running statistics.
+    """
+
+    def __init__(self, n_blobs: int):
+        super().__init__(n_blobs, affine=False)
+        self.scale = nn.Parameter(torch.ones(()) / _LAYOUT_RATE)
+        self.shift = nn.Parameter(torch.zeros(()))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return (n, k) for ``numbers`` (n, k)."""
+        if len(numbers) > 1 or not self.training:
+            numbers = super().forward(numbers)
+        else:
+            variance = self.running_var + self.eps
+            numbers = (numbers - self.running_mean) * variance.rsqrt()
+        return _LAYOUT_RATE * (self.scale * numbers + self.shift)
 
 
 class LayoutNetwork(nn.Module):
@@ -88,7 +119,8 @@ class LayoutNetwork(nn.Module):
     References
     ----------
     Epstein et al. 2022, section 3.1 (arXiv:2205.02837). Their layers learn at a
-    hundredth of the learning rate, over weeks on GPUs; here it is a tenth.
+    hundredth of the learning rate, over weeks on GPUs; here it is a tenth, and
+    :class:`EvenSizes` keeps all blobs in use.
     """
 
     def __init__(
@@ -105,6 +137,7 @@ class LayoutNetwork(nn.Module):
         self.layers = nn.ModuleList(
             [EqualLinear(n, width, rate=_LAYOUT_RATE) for n in n_in]
         )
+        self.even = EvenSizes(n_blobs)
         length = layout_length(n_blobs, feature_dim, style_dim)
         self.head = EqualLinear(width, length, rate=_LAYOUT_RATE)
 
@@ -117,10 +150,11 @@ class LayoutNetwork(nn.Module):
 
     def read(self, hidden: Tensor) -> Blobs:
         """Return the blobs of the second-last layer."""
-        return self.read_numbers(self.head(hidden))
+        numbers = self.head(hidden)
+        return read_layout(numbers, self.n_blobs, self.feature_dim, self.even)
 
     def read_numbers(self, numbers: Tensor) -> Blobs:
-        """Return the blobs of what the last layer gives, or an encoder."""
+        """Return the blobs of what an encoder gives, whose sizes are as they are."""
         return read_layout(numbers, self.n_blobs, self.feature_dim)
 
     def forward(self, z: Tensor) -> Blobs:
