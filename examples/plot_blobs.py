@@ -48,8 +48,8 @@ plt.show()
 # %%
 # Edits
 # -----
-# The blob without which images change most is moved to the left by five pixels;
-# removed; made larger; and given the looks of the same blob in the image before.
+# In each image the blob without which it changes most is moved towards the middle by
+# five pixels; removed; made larger; and given the looks of the one in the image before.
 # Functions of ``sklgan.blobs`` change nothing in place.
 
 B = gan.find(X_new, refine=200)
@@ -60,22 +60,35 @@ changes = np.array(
         for blob in range(3)
     ]
 )
-blob = int(changes.mean(axis=1).argmax())
-to_the_left = -np.minimum(5 / 16, B["x"][:, blob]), 0.0
+chosen = changes.argmax(axis=0)
+
+
+def edited(how):
+    """Paint all images after an edit, ``how(image)``, of the blob that is chosen."""
+    each = [edit(B[k : k + 1], blob, **how(k)) for k, blob in enumerate(chosen)]
+    return gan.render(np.concatenate(each))
+
+
+def to_the_middle(k):
+    """Return the way along the x axis."""
+    return {"move": (5 / 16 * np.sign(0.5 - B["x"][k, chosen[k]]), 0.0)}
+
+
+def looks_before(k):
+    """Return what the blob looks like that is chosen in the image before."""
+    return {
+        "feature_from": B["feature"][k - 1, chosen[k - 1]],
+        "style_from": B["style"][k - 1, chosen[k - 1]],
+    }
+
+
 rows = {
     "image": X_new,
     "painted": gan.render(B),
-    "moved": gan.render(edit(B, blob, move=to_the_left)),
-    "removed": gan.render(edit(B, blob, remove=True)),
-    "larger": gan.render(edit(B, blob, scale=1.5)),
-    "restyled": gan.render(
-        edit(
-            B,
-            blob,
-            style_from=np.roll(B["style"][:, blob], 1, axis=0),
-            feature_from=np.roll(B["feature"][:, blob], 1, axis=0),
-        )
-    ),
+    "moved": edited(to_the_middle),
+    "removed": edited(lambda k: {"remove": True}),
+    "larger": edited(lambda k: {"scale": 1.5}),
+    "restyled": edited(looks_before),
 }
 figure, axes = plt.subplots(len(rows), 1, figsize=(8, 6.5))
 for ax, (name, images) in zip(axes, rows.items(), strict=True):
@@ -87,10 +100,11 @@ plt.show()
 # %%
 # A blob on its way
 # -----------------
-# The same blob of the third image, from left to right. Where several blobs share an
-# object, as in the first one, it would be torn.
+# From left to right, in the image that depends most on one blob alone: where several
+# share an object it would be torn.
 
-one = B[2:3]
+k = int((changes.max(axis=0) / changes.sum(axis=0)).argmax())
+one, blob = B[k : k + 1], chosen[k]
 way = np.linspace(0.15, 0.85, 9)
 frames = [
     gan.render(edit(one, blob, move=(x - one["x"][0, blob], 0.0)))[0] for x in way
