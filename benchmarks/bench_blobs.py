@@ -53,8 +53,8 @@ SETTINGS = {
     "n_blobs": 5,
     "n_filters": 10,
     "batch_size": 24,
-    "max_epochs": 10,
-    "encoder_epochs": 3,
+    "max_epochs": 6,
+    "encoder_epochs": 2,
 }
 
 FIGURES = {

@@ -29,6 +29,7 @@ from sklgan._training._shares import (
     shared,
     sum_gradients,
 )
+from sklgan.networks._blobs import EvenSizes
 
 RANK = int(os.environ.get("RANK", 0))
 AUGMENTATIONS = ["flip", "translation", "affine", "color", "cutout"]
@@ -114,16 +115,21 @@ def state(gan):
     return {**arrays, "losses": np.asarray(losses)}
 
 
-def pass_one_row():
-    """Return the gradients of one row, of which the first of two ranks has no share."""
+def convolution():
+    """Return the smallest network with batch normalisation."""
+    return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+
+
+def pass_rows(build, *shape):
+    """Return the gradients of rows of a shape and of the first weights of a network."""
     with joined_processes(), torch.random.fork_rng():
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
-        x = torch.randn(1, 1, 8, 8, requires_grad=True)
+        network = build()
+        x = torch.randn(*shape, requires_grad=True)
         with layers_of_the_joined_batch(network):
             shared(network)(x).pow(3).sum().backward()
         sum_gradients(network.parameters())
-    gradients = {"x": x.grad, "weight": network[0].weight.grad}
+    gradients = {"x": x.grad, "weight": next(network.parameters()).grad}
     return {name: value.numpy() for name, value in gradients.items()}
 
 
@@ -139,7 +145,10 @@ def fit_all(folder):
         results[name] = state(gan.fit(X, y))
     unseeded = DCGANFeatureExtractor(n_filters=4, max_epochs=1).fit(X)
     results["unseeded"] = state(unseeded)
-    return {**results, "one row": pass_one_row()}
+    # Of one row the first of two ranks has no share.
+    results["one row"] = pass_rows(convolution, 1, 1, 8, 8)
+    results["sizes of blobs"] = pass_rows(lambda: EvenSizes(3), 5, 3)
+    return results
 
 
 def write(path, results):

@@ -78,28 +78,24 @@ def read_layout(
     )
 
 
-class EvenSizes(nn.BatchNorm1d):
+class EvenSizes(nn.Module):
     """Give the numbers that sizes are read of, (n, k), one mean and spread for all k.
 
     Over the images of a batch, in training; how large and how diverse is learned, for
     all blobs alike. A blob that is small in all images while the generator cannot paint
     yet has next to no gradient, and never comes back: of five blobs one or two did all
-    the painting. A single image has the running statistics.
+    the painting.
     """
 
     def __init__(self, n_blobs: int):
-        super().__init__(n_blobs, affine=False)
+        super().__init__()
+        self.norm = nn.BatchNorm1d(n_blobs, affine=False)
         self.scale = nn.Parameter(torch.ones(()) / _LAYOUT_RATE)
         self.shift = nn.Parameter(torch.zeros(()))
 
     def forward(self, numbers: Tensor) -> Tensor:
         """Return (n, k) for ``numbers`` (n, k)."""
-        if len(numbers) > 1 or not self.training:
-            numbers = super().forward(numbers)
-        else:
-            variance = self.running_var + self.eps
-            numbers = (numbers - self.running_mean) * variance.rsqrt()
-        return _LAYOUT_RATE * (self.scale * numbers + self.shift)
+        return _LAYOUT_RATE * (self.scale * self.norm(numbers) + self.shift)
 
 
 class LayoutNetwork(nn.Module):
