@@ -57,20 +57,19 @@ def make_gans(args, seed):
     blobs, plain = args.n_filters
     common = {"max_epochs": 1000, "device": args.device, "random_state": seed}
     return {
-        "BlobGAN": BlobGAN(args.n_blobs, n_filters=blobs, encoder_epochs=0, **common),
-        "DCGANFeatureExtractor": DCGANFeatureExtractor(
+        f"BlobGAN({args.n_blobs}) of {blobs} filters": BlobGAN(
+            args.n_blobs, n_filters=blobs, encoder_epochs=0, **common
+        ),
+        f"DCGANFeatureExtractor of {plain} filters": DCGANFeatureExtractor(
             n_filters=plain, augment="flip", **common
         ),
     }
 
 
-def trained(gan, name, X, args, seed):
+def trained(gan, run, X, args):
     """Return a GAN, trained until its time is over."""
     limit = TimeLimit(args.minutes)
-    gan.set_params(
-        checkpoint=args.output / f"{name}_{args.minutes:g}min_seed{seed}",
-        callbacks=[limit],
-    )
+    gan.set_params(checkpoint=args.output / run, callbacks=[limit])
     try:
         gan.fit(X)
     except KeyboardInterrupt:
@@ -131,23 +130,25 @@ def main(arguments=None):
     measure("training images", lambda: X[:N_SAMPLES])
     for seed in args.seeds:
         for name, gan in make_gans(args, seed).items():
+            run = f"{name}, {args.minutes:g} min, seed {seed}"
 
             def untrained(gan=gan):
                 start = gan.get_params() | {"max_epochs": 0}
                 return type(gan)(**start).fit(X[:1000]).sample(N_SAMPLES)
 
-            def samples(gan=gan, name=name, seed=seed):
-                trained(gan, name, X, args, seed)
+            def samples(gan=gan, run=run):
+                trained(gan, run, X, args)
                 display = SamplesDisplay.from_estimator(gan)
-                picture = args.output / f"{name}_seed{seed}.png"
+                picture = args.output / f"{run}.png"
                 display.figure_.savefig(picture, bbox_inches="tight")
                 return gan.sample(N_SAMPLES)
 
             if seed == args.seeds[0]:
                 measure(f"{name}, untrained", untrained)
-            measure(f"{name}, {args.minutes:g} min, seed {seed}", samples)
+            measure(run, samples)
+    print(" " * 60 + "".join(f"{name:>12}" for name in spaces))
     for key, row in figures.items():
-        print(f"{key:44}" + "".join(f"{row[name]:12.4f}" for name in spaces))
+        print(f"{key:60}" + "".join(f"{row[name]:12.4f}" for name in spaces))
 
 
 if __name__ == "__main__":
