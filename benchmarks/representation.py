@@ -260,7 +260,8 @@ def compute(name, images, args, seed):
 def settings(args):
     """Return what decides the figures beside row and seed, as text."""
     names = ["network", "n_filters", "epochs", "minutes", "layers", "labels"]
-    names += ["classifiers", "n_train", "holdout", "cv_rows"]
+    names += ["classifiers", "n_train", "cv_rows"]
+    names += ["holdout"] if args.holdout else []
     values = {name: getattr(args, name) for name in names}
     values["device"] = resolve_device(args.device).type
     return ", ".join(f"{name}={value}" for name, value in values.items())
@@ -277,7 +278,8 @@ def print_table(kept, args):
                     cell.append(accuracy)
     columns = dict.fromkeys(figure for row in rows.values() for figure in row)
     columns = sorted(columns, key=lambda column: column.split(", ")[0])
-    print(f"\n{work}: test accuracy in %, by classifier and labels a class")
+    part = "hold-out" if args.holdout else "test"
+    print(f"\n{work}: {part} accuracy in %, by classifier and labels a class")
     for heading in zip(*(column.split(", ") for column in columns), strict=True):
         print(" " * 24 + "".join(f"{part:>13}" for part in heading))
     for description, row in rows.items():

@@ -48,7 +48,7 @@ plt.show()
 # %%
 # Edits
 # -----
-# In each image the blob without which it changes most is moved towards the middle by
+# In each image the blob without which it changes most is moved across the middle, by
 # five pixels; removed; made larger; and given the looks of the one in the image before.
 # Functions of ``sklgan.blobs`` change nothing in place.
 
@@ -69,7 +69,7 @@ def edited(how):
     return gan.render(np.concatenate(each))
 
 
-def to_the_middle(k):
+def across(k):
     """Return the way along the x axis."""
     return {"move": (5 / 16 * np.sign(0.5 - B["x"][k, chosen[k]]), 0.0)}
 
@@ -85,7 +85,7 @@ def looks_before(k):
 rows = {
     "image": X_new,
     "painted": gan.render(B),
-    "moved": edited(to_the_middle),
+    "moved": edited(across),
     "removed": edited(lambda k: {"remove": True}),
     "larger": edited(lambda k: {"scale": 1.5}),
     "restyled": edited(looks_before),

@@ -96,7 +96,7 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         Of Adam, for all networks, with beta1 0.5. Lower it when training diverges.
 
     batch_size : int, default=32
-        At most so many images a step.
+        At most so many images a step; with 2 the sizes of blobs do not learn.
 
     max_epochs : int, default=12
         Passes over X.

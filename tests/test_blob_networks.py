@@ -5,6 +5,7 @@ from math import pi
 import pytest
 import torch
 from torch.autograd import gradcheck
+from torch.nn.utils.parametrizations import spectral_norm
 
 from sklgan.losses import d_lazy_r1, d_nonsaturating, discriminator_loss
 from sklgan.networks import BlobDiscriminator, BlobEncoder, BlobGenerator
@@ -167,6 +168,19 @@ def test_no_blob_is_small_in_all_images():
     for _ in range(100):
         layout(z)
     torch.testing.assert_close(layout.eval()(z[:5]).size, size[:5], atol=1e-2, rtol=0)
+
+
+def test_layouts_alone_are_run_for_statistics_where_that_is_enough():
+    """Spectral norms and what users derive need the painting too."""
+
+    class Derived(BlobGenerator):
+        pass
+
+    own, derived = (kind(4, (1, 8, 8), 1, 2, 3, 2) for kind in (BlobGenerator, Derived))
+    assert own.normalizing_part is own.layout
+    assert derived.normalizing_part is derived
+    spectral_norm(own.stages[0][0].conv)
+    assert own.normalizing_part is own
 
 
 @pytest.mark.parametrize(

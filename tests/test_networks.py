@@ -243,3 +243,23 @@ def test_estimator_takes_networks_of_ones_own(two_colours):
     assert isinstance(gan.generator_, TinyGenerator)
     assert isinstance(gan.discriminator_, TinyDiscriminator)
     assert gan.sample(3).shape == (3, 8, 8, 3)
+
+
+class GeneratorWithLayout(TinyGenerator):
+    """Normalises in a part that has BlobGAN's name for another thing."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.layout = nn.BatchNorm1d(1, affine=False)
+
+    def forward(self, z):
+        self.layout(5 + z.mean(dim=1, keepdim=True))
+        return super().forward(z)
+
+
+def test_statistics_are_of_the_whole_generator(two_colours):
+    """Latent vectors go into the generator, not into a part of it."""
+    gan = DCGANFeatureExtractor(
+        network=(GeneratorWithLayout, TinyDiscriminator), max_epochs=1, random_state=0
+    ).fit(two_colours[0])
+    assert gan.generator_.layout.running_mean.item() == pytest.approx(5, abs=0.05)

@@ -55,7 +55,7 @@ def gather_batch_norm(module, batches, before=None, weight=1.0):
     torch.nn.Module
         The module itself, in evaluation mode.
     """
-    layers = batch_norm_layers(module)
+    layers = _batch_norm_layers(module)
     if not layers:
         return module.eval()
     momenta = [layer.momentum for layer in layers]
@@ -68,7 +68,7 @@ def gather_batch_norm(module, batches, before=None, weight=1.0):
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     if before is not None:
-        for layer, old in zip(layers, batch_norm_layers(before), strict=True):
+        for layer, old in zip(layers, _batch_norm_layers(before), strict=True):
             for name in ("running_mean", "running_var"):
                 statistic = getattr(layer, name)
                 kept = getattr(old, name).to(statistic.device)
@@ -76,6 +76,6 @@ def gather_batch_norm(module, batches, before=None, weight=1.0):
     return module.eval()
 
 
-def batch_norm_layers(module):
+def _batch_norm_layers(module):
     """Return the layers of a module that normalise over the batch."""
     return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]

@@ -6,7 +6,7 @@ import torch
 
 from sklgan._rows import gather
 from sklgan._tensors import torch_seed
-from sklgan._training._averages import batch_norm_layers, gather_batch_norm
+from sklgan._training._averages import gather_batch_norm
 from sklgan._training._batches import equal_batches
 from sklgan._training._distributed import same_weights
 
@@ -71,12 +71,8 @@ def settled_generator(net, before=None):
 
 
 def _normalizing_part(generator):
-    """Return what to run for statistics: of a painter of blobs, its layout alone."""
-    layout = getattr(generator, "layout", None)
-    if isinstance(layout, torch.nn.Module):
-        if len(batch_norm_layers(layout)) == len(batch_norm_layers(generator)):
-            return layout
-    return generator
+    """Return what to run for statistics: all, or what the network says is enough."""
+    return getattr(generator, "normalizing_part", generator)
 
 
 def _copy_buffers(averaged, last):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, softplus
+from torch.nn.utils.parametrize import ParametrizationList
 
 from sklgan.networks._equalized import (
     EqualConv,
@@ -50,12 +51,13 @@ def read_layout(
     numbers: Tensor,
     n_blobs: int,
     feature_dim: int,
-    even: Callable[[Tensor], Tensor] | None = None,
+    even_sizes: Callable[[Tensor], Tensor] | None = None,
 ) -> Blobs:
     """Return the blobs that unbounded numbers (n, :func:`layout_length`) stand for.
 
-    Centres are sigmoids, sizes softplus of what ``even`` makes of their numbers, (n,
-    k), aspects between 1/3 and 3, angles those of a vector, styles of mean square 1.
+    Centres are sigmoids, sizes softplus of what ``even_sizes`` makes of their numbers,
+    (n, k), aspects between 1/3 and 3, angles those of a vector, styles of mean square
+    1.
     """
     style_dim = (numbers.shape[1] - n_blobs * (6 + feature_dim) - feature_dim) // (
         n_blobs + 1
@@ -68,7 +70,7 @@ def read_layout(
     return Blobs(
         x=torch.sigmoid(x),
         y=torch.sigmoid(y),
-        size=softplus(size if even is None else even(size)),
+        size=softplus(size if even_sizes is None else even_sizes(size)),
         aspect=_LARGEST_ASPECT ** torch.tanh(aspect),
         angle=torch.atan2(sine, cosine),
         feature=feature,
@@ -83,8 +85,8 @@ class EvenSizes(nn.Module):
 
     Over the images of a batch, in training; how large and how diverse is learned, for
     all blobs alike. A blob that is small in all images while the generator cannot paint
-    yet has next to no gradient, and never comes back: of five blobs one or two did all
-    the painting.
+    yet has next to no gradient, and never comes back: in one training two of five blobs
+    did all the painting.
     """
 
     def __init__(self, n_blobs: int):
@@ -257,6 +259,16 @@ class BlobGenerator(nn.Module):
             )
             for before, width, sides in zip(n_in, widths, self.sides, strict=True)
         )
+
+    @property
+    def normalizing_part(self) -> nn.Module:
+        """What has to run for batch normalisation's statistics: nothing is painted.
+
+        All of it in classes derived from this one, and where there are spectral norms,
+        which follow the weights when they run.
+        """
+        parts = (isinstance(part, ParametrizationList) for part in self.modules())
+        return self if type(self) is not BlobGenerator or any(parts) else self.layout
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images (n, c, h, w), or rows (n, d), for ``z`` (n, latent_dim)."""
