@@ -101,6 +101,8 @@ def estimators(folder):
         "batch_norm_classifier": SemiSupervisedGANClassifier(**{**small, **short}),
         "clusterer": CategoricalGANClusterer(3, n_init=2, **{**small, **short}),
         "resumed": DCGANFeatureExtractor(checkpoint=folder, **small),
+        # Its deviation within a batch is that of a process's own rows.
+        "blobs": BlobGAN(2, encoder_epochs=0, **small),
     }
 
 

@@ -90,7 +90,7 @@ def test_two_processes_train_as_one(tmp_path):
     for name in alone:
         assert_same(first[name], second[name])
         # Where there is no random_state, all have that of rank 0.
-        if name != "unseeded":
+        if name not in ("unseeded", "blobs"):
             assert_close(first[name], alone[name], OUTLIERS.get(name, 0.0))
     # One rank has written the checkpoint, and both have gone on from it.
     assert_same(first["resumed"], first["batch_norm"])

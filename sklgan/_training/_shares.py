@@ -132,7 +132,8 @@ def sum_gradients(parameters):
 def layers_of_the_joined_batch(module):
     """Let batch normalisation and dropout see the joined batch within the context.
 
-    Parameters, buffers and the layers themselves stay what they are.
+    Also what draws random numbers for the rows of ``joined_rows()``, (start, stop, of
+    how many). Parameters, buffers and the layers themselves stay what they are.
     """
     layers = [
         (layer, own)
@@ -144,15 +145,20 @@ def layers_of_the_joined_batch(module):
         # Other classes' own ways of computing are left to them.
         if isinstance(layer, kind) and type(layer).forward is original
     ]
+    drawing = [layer for layer in module.modules() if hasattr(layer, "joined_rows")]
     if current_group() is None:
-        layers = []
+        layers = drawing = []
     for layer, own in layers:
         layer.forward = partial(own, layer)
+    for layer in drawing:
+        layer.joined_rows = _ROWS.get
     try:
         yield
     finally:
         for layer, _ in layers:
             del layer.forward
+        for layer in drawing:
+            del layer.joined_rows
 
 
 def _batch_norm(layer, x):

@@ -1,6 +1,7 @@
 """BlobGAN's generator: noise to a layout of blobs, blobs to an image."""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -162,7 +163,26 @@ class LayoutNetwork(nn.Module):
             return self.read(self.hidden(z.float()))
 
 
-class SpatialStyledConv(nn.Module):
+class DrawsForRows(nn.Module):
+    """A module that draws random numbers for the rows of a batch.
+
+    Where several processes share a batch, the training tells by ``joined_rows`` which
+    rows (start, stop, of how many) are this one's. All draw for the whole batch then,
+    and go on from the same random state.
+    """
+
+    joined_rows = staticmethod(lambda: None)
+
+    def drawn_for(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return what ``draw`` gives for a tensor (n, ...) as a part of its batch."""
+        rows = self.joined_rows()
+        if rows is None:
+            return draw(like)
+        start, stop, n_rows = rows
+        return draw(like.new_empty(n_rows, *like.shape[1:]))[start:stop]
+
+
+class SpatialStyledConv(DrawsForRows):
     """A convolution whose input each place scales by the styles of its blobs.
 
     Source: Epstein et al. 2022, section 3.2; weights are normalised instead of
@@ -198,12 +218,12 @@ class SpatialStyledConv(nn.Module):
         x = conv2d(x, weight * norm, padding=self.conv.padding)
         noise = self.noise
         if self.training:
-            noise = torch.randn(len(x), 1, *x.shape[2:], device=x.device)
+            noise = self.drawn_for(x[:, :1].float(), torch.randn_like)
         x = x + noise.to(x.dtype) * self.noise_strength
         return activated(x + self.conv.bias[:, None, None])
 
 
-class BlobGenerator(nn.Module):
+class BlobGenerator(DrawsForRows):
     """Draw images of blobs: layout network, splatting, and style-modulated layers.
 
     Blobs are splatted to a grid of 16x16, or of 9 to 16 cells for other sides; each
@@ -274,7 +294,8 @@ class BlobGenerator(nn.Module):
         """Return images (n, c, h, w), or rows (n, d), for ``z`` (n, latent_dim)."""
         blobs = self.layout(z)
         if self.training:
-            blobs = jittered(blobs, **_JITTER)
+            draw = partial(self.drawn_for, draw=torch.rand_like)
+            blobs = jittered(blobs, **_JITTER, draw=draw)
         return self.render(blobs)
 
     def scores(self, blobs: Blobs) -> Tensor:

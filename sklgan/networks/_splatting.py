@@ -1,5 +1,6 @@
 """Blobs as tensors, and how they become maps: pure, differentiable functions."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -130,15 +131,22 @@ def resized(scores: Tensor, sides: tuple[int, int]) -> Tensor:
     return interpolate(scores, size=sides, mode="bilinear", align_corners=False)
 
 
-def jittered(blobs: Blobs, place: float, size: float, angle: float) -> Blobs:
+def jittered(
+    blobs: Blobs,
+    place: float,
+    size: float,
+    angle: float,
+    draw: Callable[[Tensor], Tensor] = torch.rand_like,
+) -> Blobs:
     """Return the blobs a little moved, resized and turned, each on its own.
 
     Uniformly by up to ``place`` in parts of the sides, ``size`` times the size, and
-    ``angle`` radians. Source: Epstein et al. 2022, section 3.3.
+    ``angle`` radians, by what ``draw`` gives in [0, 1). Source: Epstein et al. 2022,
+    section 3.3.
     """
 
     def uniform(like: Tensor, width: float) -> Tensor:
-        return (2 * torch.rand_like(like) - 1) * width
+        return (2 * draw(like) - 1) * width
 
     return blobs._replace(
         x=blobs.x + uniform(blobs.x, place),
