@@ -177,10 +177,10 @@ def test_layouts_alone_are_run_for_statistics_where_that_is_enough():
         pass
 
     own, derived = (kind(4, (1, 8, 8), 1, 2, 3, 2) for kind in (BlobGenerator, Derived))
-    assert own.normalizing_part is own.layout
-    assert derived.normalizing_part is derived
+    assert own._normalizing_part is own.layout
+    assert derived._normalizing_part is derived
     spectral_norm(own.stages[0][0].conv)
-    assert own.normalizing_part is own
+    assert own._normalizing_part is own
 
 
 @pytest.mark.parametrize(

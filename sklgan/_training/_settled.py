@@ -72,7 +72,7 @@ def settled_generator(net, before=None):
 
 def _normalizing_part(generator):
     """Return what to run for statistics: all, or what the network says is enough."""
-    return getattr(generator, "normalizing_part", generator)
+    return getattr(generator, "_normalizing_part", generator)
 
 
 def _copy_buffers(averaged, last):

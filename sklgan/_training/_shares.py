@@ -132,7 +132,7 @@ def sum_gradients(parameters):
 def layers_of_the_joined_batch(module):
     """Let batch normalisation and dropout see the joined batch within the context.
 
-    Also what draws random numbers for the rows of ``joined_rows()``, (start, stop, of
+    Also what draws random numbers for the rows of ``_joined_rows()``, (start, stop, of
     how many). Parameters, buffers and the layers themselves stay what they are.
     """
     layers = [
@@ -145,20 +145,20 @@ def layers_of_the_joined_batch(module):
         # Other classes' own ways of computing are left to them.
         if isinstance(layer, kind) and type(layer).forward is original
     ]
-    drawing = [layer for layer in module.modules() if hasattr(layer, "joined_rows")]
+    drawing = [layer for layer in module.modules() if hasattr(layer, "_joined_rows")]
     if current_group() is None:
         layers = drawing = []
     for layer, own in layers:
         layer.forward = partial(own, layer)
     for layer in drawing:
-        layer.joined_rows = _ROWS.get
+        layer._joined_rows = _ROWS.get
     try:
         yield
     finally:
         for layer, _ in layers:
             del layer.forward
         for layer in drawing:
-            del layer.joined_rows
+            del layer._joined_rows
 
 
 def _batch_norm(layer, x):

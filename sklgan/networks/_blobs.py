@@ -166,16 +166,16 @@ class LayoutNetwork(nn.Module):
 class DrawsForRows(nn.Module):
     """A module that draws random numbers for the rows of a batch.
 
-    Where several processes share a batch, the training tells by ``joined_rows`` which
+    Where several processes share a batch, the training tells by ``_joined_rows`` which
     rows (start, stop, of how many) are this one's. All draw for the whole batch then,
     and go on from the same random state.
     """
 
-    joined_rows = staticmethod(lambda: None)
+    _joined_rows = staticmethod(lambda: None)
 
     def drawn_for(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what ``draw`` gives for a tensor (n, ...) as a part of its batch."""
-        rows = self.joined_rows()
+        rows = self._joined_rows()
         if rows is None:
             return draw(like)
         start, stop, n_rows = rows
@@ -281,7 +281,7 @@ class BlobGenerator(DrawsForRows):
         )
 
     @property
-    def normalizing_part(self) -> nn.Module:
+    def _normalizing_part(self) -> nn.Module:
         """What has to run for batch normalisation's statistics: nothing is painted.
 
         All of it in classes derived from this one, and where there are spectral norms,
