@@ -19,6 +19,7 @@ from pathlib import Path
 
 import joblib
 from representation import TimeLimit
+from sklearn.base import clone
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from cifar10_evaluation import write_json, write_whole
@@ -39,13 +40,7 @@ def parse_arguments(arguments):
     add("--data", required=True, help="folder of CIFAR-10")
     add("--output", type=Path, default=Path("blob_samples"))
     add("--minutes", type=float, default=30.0, help="time of a GAN's training (30)")
-    add(
-        "--n-filters",
-        type=int,
-        nargs=2,
-        default=[16, 64],
-        help="of both",
-    )
+    add("--n-filters", type=int, nargs=2, default=[16, 64], help="of both")
     add("--n-blobs", type=int, default=10, help="(10)")
     add("--seeds", type=int, nargs="+", default=[0])
     add("--device", default="auto")
@@ -134,8 +129,8 @@ def main(arguments=None):
             run = f"{name}, {args.minutes:g} min, seed {seed}"
 
             def untrained(gan=gan):
-                start = gan.get_params() | {"max_epochs": 0}
-                return type(gan)(**start).fit(X[:1000]).sample(N_SAMPLES)
+                start = clone(gan).set_params(max_epochs=0)
+                return start.fit(X[:1000]).sample(N_SAMPLES)
 
             def samples(gan=gan, run=run):
                 trained(gan, run, X, args)

@@ -136,7 +136,7 @@ class LayoutNetwork(nn.Module):
         self.layers = nn.ModuleList(
             [EqualLinear(n, width, rate=_LAYOUT_RATE) for n in n_in]
         )
-        self.even = EvenSizes(n_blobs)
+        self.even_sizes = EvenSizes(n_blobs)
         length = layout_length(n_blobs, feature_dim, style_dim)
         self.head = EqualLinear(width, length, rate=_LAYOUT_RATE)
 
@@ -150,7 +150,7 @@ class LayoutNetwork(nn.Module):
     def read(self, hidden: Tensor) -> Blobs:
         """Return the blobs of the second-last layer."""
         numbers = self.head(hidden)
-        return read_layout(numbers, self.n_blobs, self.feature_dim, self.even)
+        return read_layout(numbers, self.n_blobs, self.feature_dim, self.even_sizes)
 
     def read_numbers(self, numbers: Tensor) -> Blobs:
         """Return the blobs of what an encoder gives, whose sizes are as they are."""
