@@ -373,12 +373,20 @@ def _frozen(*networks):
 def _begin_from(encoder, gan):
     """Give an encoder the weights of the last fit, or the discriminator's blocks.
 
-    A discriminator of the user's may have others; there the encoder learns from noise.
+    A discriminator of the user's may have others, or of another width; there the
+    encoder learns from noise.
     """
     if hasattr(gan, "encoder_"):
         encoder.load_state_dict(gan.encoder_.state_dict())
     elif isinstance(gan.discriminator_, BlobDiscriminator):
-        encoder.trunk.load_state_dict(gan.discriminator_.trunk.state_dict())
+        weights = gan.discriminator_.trunk.state_dict()
+        if _shapes(weights) == _shapes(encoder.trunk.state_dict()):
+            encoder.trunk.load_state_dict(weights)
+
+
+def _shapes(weights):
+    """Return the shape of each of a network's weights."""
+    return {name: values.shape for name, values in weights.items()}
 
 
 def _open_checkpoint(gan, X, seed):

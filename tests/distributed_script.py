@@ -1,6 +1,7 @@
 """Run by tests/test_distributed.py on each rank: distributed_script.py MODE FOLDER."""
 
 import os
+import pickle
 import sys
 import warnings
 from datetime import timedelta
@@ -122,6 +123,15 @@ def convolution():
     return nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
 
 
+def noisy_blobs():
+    """Return a generator whose noise can be seen, as after some training."""
+    network = networks.BlobGenerator(4, (1, 8, 8), 2, 2, 3, 2)
+    for first, second, _ in network.stages:
+        first.noise_strength.data += 0.5
+        second.noise_strength.data += 0.5
+    return network
+
+
 def pass_rows(build, *shape):
     """Return the gradients of rows of a shape and of the first weights of a network."""
     with joined_processes(), torch.random.fork_rng():
@@ -129,6 +139,7 @@ def pass_rows(build, *shape):
         network = build()
         x = torch.randn(*shape, requires_grad=True)
         with layers_of_the_joined_batch(network):
+            pickle.dumps(network)  # as a user's callback may do
             shared(network)(x).pow(3).sum().backward()
         sum_gradients(network.parameters())
     gradients = {"x": x.grad, "weight": next(network.parameters()).grad}
@@ -150,6 +161,7 @@ def fit_all(folder):
     # Of one row the first of two ranks has no share.
     results["one row"] = pass_rows(convolution, 1, 1, 8, 8)
     results["sizes of blobs"] = pass_rows(lambda: EvenSizes(3), 5, 3)
+    results["noise of blobs"] = pass_rows(noisy_blobs, 5, 4)
     return results
 
 

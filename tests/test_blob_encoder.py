@@ -56,6 +56,13 @@ def test_a_discriminator_without_maps(digits):
     assert gan.transform(digits[0][:3], refine=2).shape == (3, 25)
 
 
+def test_a_discriminator_of_another_width(digits):
+    """A user's pair is not told n_filters; the encoder then begins from noise."""
+    networks = BlobGenerator, BlobDiscriminator
+    gan = BlobGAN(2, **TINY, network=networks).fit(digits[0][:40])
+    assert gan.transform(digits[0][:3]).shape == (3, 25)
+
+
 def test_other_perceptual_distances(digits, monkeypatch):
     """A function of two batches, or LPIPS where that is installed."""
     seen = []

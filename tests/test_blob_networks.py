@@ -179,6 +179,9 @@ def test_layouts_alone_are_run_for_statistics_where_that_is_enough():
     own, derived = (kind(4, (1, 8, 8), 1, 2, 3, 2) for kind in (BlobGenerator, Derived))
     assert own._normalizing_part is own.layout
     assert derived._normalizing_part is derived
+    normed = BlobGenerator(4, (1, 8, 8), 1, 2, 3, 2)
+    normed.stages.append(torch.nn.BatchNorm2d(1))
+    assert normed._normalizing_part is normed
     spectral_norm(own.stages[0][0].conv)
     assert own._normalizing_part is own
 

@@ -77,8 +77,9 @@ def assert_close(one, other, outliers=0.0):
         assert apart.max() < 0.01, key
 
 
-# One weight in 600 of its generator, on a CPU with AVX-512.
-OUTLIERS = {"classifier": 0.02}
+# One weight in 600 of its generator, on a CPU with AVX-512; gradients through a whole
+# generator, of which one in 20 is apart by a little more than 1e-5 of itself.
+OUTLIERS = {"classifier": 0.02, "noise of blobs": 0.1}
 
 
 def test_two_processes_train_as_one(tmp_path):

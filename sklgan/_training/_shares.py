@@ -3,8 +3,8 @@
 All ranks draw the same batches, latent vectors and augmentations, those of the joined
 batch. Networks alone are computed on a rank's own rows, and what they return is
 gathered, so that any loss sees the joined batch; gradients of weights are then summed
-over the ranks. The result is that of one process, up to rounding. In a single process
-nothing of this happens.
+over the ranks. The result is that of one process, up to rounding, where no layer but
+batch normalisation mixes rows. In a single process nothing of this happens.
 """
 
 from contextlib import contextmanager
@@ -151,7 +151,7 @@ def layers_of_the_joined_batch(module):
     for layer, own in layers:
         layer.forward = partial(own, layer)
     for layer in drawing:
-        layer._joined_rows = _ROWS.get
+        layer._joined_rows = _joined_rows
     try:
         yield
     finally:
@@ -159,6 +159,11 @@ def layers_of_the_joined_batch(module):
             del layer.forward
         for layer in drawing:
             del layer._joined_rows
+
+
+def _joined_rows():
+    """Return the rows that a network is computed on: a function, to be pickled."""
+    return _ROWS.get()
 
 
 def _batch_norm(layer, x):

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, softplus
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import ParametrizationList
 
 from sklgan.networks._equalized import (
@@ -176,7 +177,7 @@ class DrawsForRows(nn.Module):
     def drawn_for(self, like: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
         """Return what ``draw`` gives for a tensor (n, ...) as a part of its batch."""
         rows = self._joined_rows()
-        if rows is None:
+        if rows is None or len(like) != rows[1] - rows[0]:  # not one entry a row
             return draw(like)
         start, stop, n_rows = rows
         return draw(like.new_empty(n_rows, *like.shape[1:]))[start:stop]
@@ -284,11 +285,13 @@ class BlobGenerator(DrawsForRows):
     def _normalizing_part(self) -> nn.Module:
         """What has to run for batch normalisation's statistics: nothing is painted.
 
-        All of it in classes derived from this one, and where there are spectral norms,
-        which follow the weights when they run.
+        All of it in classes derived from this one, and where the painting was given
+        such layers, or spectral norms, which follow the weights when they run.
         """
-        parts = (isinstance(part, ParametrizationList) for part in self.modules())
-        return self if type(self) is not BlobGenerator or any(parts) else self.layout
+        painting = set(self.modules()) - set(self.layout.modules())
+        kinds = (_BatchNorm, ParametrizationList)
+        added = any(isinstance(part, kinds) for part in painting)
+        return self if added or type(self) is not BlobGenerator else self.layout
 
     def forward(self, z: Tensor) -> Tensor:
         """Return images (n, c, h, w), or rows (n, d), for ``z`` (n, latent_dim)."""
