@@ -7,7 +7,8 @@ from sklgan.networks._resnet import check_image_size
 # What is no parameter's name.
 _IN_WORDS = {
     "batch_norm": "batch normalisation (none with a gradient penalty)",
-    "n_projections": "the number of outputs of the objective's heads",
+    "n_projections": "the number of outputs of the other tasks' heads",
+    "own_logits": "whether heads stand beside the classes' logits",
 }
 
 

@@ -10,16 +10,20 @@ import torch
 from sklearn.utils import gen_batches
 from torch.nn.functional import cross_entropy
 
+from sklgan._architecture import choose_augmentation
+from sklgan._labels import class_factors
 from sklgan._placement import read_rows
-from sklgan._tensors import as_tensor, torch_seed
+from sklgan._tensors import as_tensor, resolve_device, torch_seed
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
+    N_TURNS,
     conditional_entropy,
     g_feature_matching,
     marginal_divergence,
     marginal_entropy,
     realness,
     soft_cross_entropy,
+    turns_cross_entropy,
 )
 
 # Rows at a time, and at most, over which the objective of a fit is taken.
@@ -40,66 +44,104 @@ def d_semi_supervised(
     consistency_weight,
     entropy_weight,
     balance_weight,
+    rotation_weight,
     prior,
     strong_augment,
 ):
     """Return the loss of a discriminator with K logits; see the classifier's notes.
 
     The first ``len(y)`` real rows are labelled, the others count as unlabelled. A
-    stream may begin without labels; their losses are then left out.
+    stream may begin without labels; their losses are then left out. Columns after the
+    K logits are those of the turns.
     """
     labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
-    logits = discriminator(real)[1].float()
+    logits = _class_logits(discriminator, real, len(prior))
     value = entropy_weight * conditional_entropy(logits[unlabeled])
     if len(y) > 0:
         value = cross_entropy(logits[labeled], y, weight=class_weight) + value
     value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
     if fake is not None:
         d_loss, _ = ADVERSARIAL_LOSSES[loss]
-        fake_logits = discriminator(fake)[1].float()
+        fake_logits = _class_logits(discriminator, fake, len(prior))
         adversarial = d_loss(realness(logits[unlabeled]), realness(fake_logits))
         value = value + adversarial_weight * adversarial
     if consistency_weight > 0:
         with torch.no_grad():
             targets = averaged(real[unlabeled])[1].float().softmax(dim=1)
-        strong = discriminator(strong_augment(real))[1].float()
+        strong = _class_logits(discriminator, strong_augment(real), len(prior))
         consistency = soft_cross_entropy(strong[unlabeled], targets)
         if len(y) > 0:
             told = cross_entropy(strong[labeled], y, weight=class_weight)
             consistency = consistency + told
         value = value + consistency_weight * consistency
+    if rotation_weight > 0:
+        value = value + rotation_weight * turns_cross_entropy(discriminator, real)
     return value
 
 
-def g_semi_supervised(discriminator, real, fake, *, loss):
+def _class_logits(discriminator, images, n_classes):
+    """Return the logits of the classes (n, n_classes), in float32."""
+    return discriminator(images)[1][:, :n_classes].float()
+
+
+def g_semi_supervised(discriminator, real, fake, *, loss, n_classes):
     """Return the generator's loss against a discriminator with K logits."""
     if loss != "feature_matching":
-        return ADVERSARIAL_LOSSES[loss][1](realness(discriminator(fake)[1].float()))
+        logits = _class_logits(discriminator, fake, n_classes)
+        return ADVERSARIAL_LOSSES[loss][1](realness(logits))
     # In one batch: normalised apart, both would have the same means whatever they are.
     features = discriminator(torch.cat([real.detach(), fake]))[0][-1].float()
     return g_feature_matching(features[: len(real)], features[len(real) :])
 
 
-def bind_semi_supervised(gan, factors, counts, strong_augment, device):
+def class_outputs(gan, classes):
+    """Return what the classifier's discriminator tells, as its networks are chosen.
+
+    Parameters
+    ----------
+    gan : SemiSupervisedGANClassifier
+    classes : ndarray of shape (n_classes,)
+
+    Returns
+    -------
+    discriminator : dict
+        For :func:`sklgan._architecture.choose_architecture`.
+    """
+    outputs = {"n_outputs": len(classes)}
+    if gan.rotation_weight > 0:
+        outputs |= {"n_projections": (N_TURNS,), "own_logits": True}
+    return outputs
+
+
+def bind_semi_supervised(gan, classes, counts):
     """Return both losses of the classifier with all but their batches bound.
 
     Parameters
     ----------
     gan : SemiSupervisedGANClassifier
         Its parameters are the weights.
-    factors, counts : ndarray of shape (n_classes,)
-        Factor of each class in the cross-entropy, and its labelled rows so far. Where
-        a class has none, each counts as one more: it is rare, not impossible.
-    strong_augment : callable
-        For the consistency loss.
-    device : torch.device
-        Of the batches.
+    classes, counts : ndarray of shape (n_classes,)
+        The classes, and how many labelled rows of each there were so far. Where a
+        class has none, each counts as one more: it is rare, not impossible.
 
     Returns
     -------
     d_loss, g_loss : callable
         As the engine calls them; None for the second if nothing is generated.
+
+    Raises
+    ------
+    ValueError
+        If images are to be turned and X is flat.
     """
+    if gan.rotation_weight > 0 and gan.image_shape_ is None:
+        raise ValueError(
+            f"rotation_weight={gan.rotation_weight!r} turns images, but X is flat; set "
+            "image_shape=(h, w) or (h, w, c) if its rows are flattened images, else "
+            "rotation_weight=0."
+        )
+    factors = class_factors(gan.class_weight, classes, counts)
+    device = resolve_device(gan.device)
     prior = np.maximum(factors * (counts + (counts == 0).any()), 1e-8)
     d_loss = partial(
         d_semi_supervised,
@@ -109,10 +151,11 @@ def bind_semi_supervised(gan, factors, counts, strong_augment, device):
         consistency_weight=gan.consistency_weight,
         entropy_weight=gan.entropy_weight,
         balance_weight=gan.balance_weight,
+        rotation_weight=gan.rotation_weight,
         prior=as_tensor((prior / prior.sum()).astype(np.float32)).to(device),
-        strong_augment=strong_augment,
+        strong_augment=choose_augmentation(gan, "strong_augment"),
     )
-    g_loss = partial(g_semi_supervised, loss=gan.loss)
+    g_loss = partial(g_semi_supervised, loss=gan.loss, n_classes=len(prior))
     return d_loss, g_loss if gan.adversarial_weight > 0 else None
 
 

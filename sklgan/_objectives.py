@@ -3,21 +3,22 @@
 from functools import partial
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from sklgan._architecture import choose_augmentation
 from sklgan.augment import compose
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
+    N_TURNS,
     discriminator_loss,
     fakes_apart,
     generator_loss,
     nt_xent,
+    turns_cross_entropy,
 )
 
 # Number of outputs of each head. Of the contrast's two, one sees two views of real
 # images, the other tells fakes from both; 128 is SimCLR's.
-PROJECTIONS = {"contrastive": (128, 128), "rotation": (4,)}
+PROJECTIONS = {"contrastive": (128, 128), "rotation": (N_TURNS,)}
 
 # Of the generator's share in the rotations, Chen et al.'s.
 _ROTATED_FAKES = 0.2
@@ -71,7 +72,7 @@ def d_rotation(discriminator, real, fake, y=None, *, augment, loss, adversarial_
     all four of some.
     """
     real = augment(real)
-    value = _cross_entropy_of_turns(discriminator, real)
+    value = turns_cross_entropy(discriminator, real)
     if fake is None:
         return value
     d_loss, _ = ADVERSARIAL_LOSSES[loss]
@@ -88,30 +89,8 @@ def g_rotation(discriminator, real, fake, *, augment, loss):
     """
     fake = augment(fake)
     logits = discriminator(fake)[1].float()
-    turns = _cross_entropy_of_turns(discriminator, fake)
+    turns = turns_cross_entropy(discriminator, fake)
     return ADVERSARIAL_LOSSES[loss][1](logits[:, 0]) + _ROTATED_FAKES * turns
-
-
-def _cross_entropy_of_turns(discriminator, images):
-    """Turn each image by a random number of quarters, and return how well it is told.
-
-    Images that are not square are left or turned by half a turn.
-    """
-    n, _, height, width = images.shape
-    turns = torch.randint(4 if height == width else 2, (n,), device=images.device)
-    if height != width:
-        turns = 2 * turns
-    logits = discriminator(turned(images, turns))[1].float()
-    return cross_entropy(logits[:, 2:], turns)
-
-
-def turned(images, turns):
-    """Return images (n, c, h, w), each turned left by its number of quarters (n,)."""
-    turns = turns.view(-1, 1, 1, 1)
-    if images.shape[2] == images.shape[3]:
-        quarter = images.transpose(2, 3).flip(2)
-        images = torch.where(turns % 2 == 1, quarter, images)
-    return torch.where(turns >= 2, images.flip(2, 3), images)
 
 
 _PAIRS = {

@@ -8,10 +8,9 @@ from sklearn.base import _fit_context
 from sklearn.utils import check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from sklgan._architecture import choose_augmentation
 from sklgan._base import BaseGAN
-from sklgan._class_losses import bind_semi_supervised
-from sklgan._labels import check_same_classes, class_factors, encode_labels
+from sklgan._class_losses import bind_semi_supervised, class_outputs
+from sklgan._labels import check_same_classes, encode_labels
 from sklgan._namespaces import like, take
 from sklgan._streams import (
     choose_classes,
@@ -19,12 +18,13 @@ from sklgan._streams import (
     remember_chunk,
     with_remembered,
 )
-from sklgan._tensors import resolve_device
 from sklgan._training import LabeledBatches
 from sklgan.augment import AUGMENTATIONS
 from sklgan.model_selection._scorer import LabeledClassifierMixin
 
 _NO_LABELS = "Label some, or use CategoricalGANClusterer, which needs no labels."
+_TERMS = ("adversarial", "consistency", "entropy", "balance", "rotation")
+_WEIGHTS = tuple(f"{term}_weight" for term in _TERMS)
 _LOSSES = ("feature_matching", "nonsaturating", "hinge", "least_squares")
 
 
@@ -76,6 +76,10 @@ default="feature_matching"
         Weight of the divergence of the unlabelled images' mean prediction from the
         labelled rows' frequencies of classes, times the class weights. Lower it, down
         to 0, where the unlabelled rows have other frequencies.
+
+    rotation_weight : float, default=0.0
+        Weight of the cross-entropy of which way an image was turned, a task without
+        labels. For things that have an up and a down, such as those of photographs.
 
     class_weight : dict or "balanced", default=None
         Factors of the cross-entropy by class. Labelled batches hold as many rows of
@@ -182,15 +186,16 @@ default="feature_matching"
     adversarial loss of its realness log sum_k exp l_k(x) + ``consistency_weight``
     times CE(strongly changed rows, labels or the average's predictions) +
     ``entropy_weight`` E[H(p)] + ``balance_weight`` KL(E[p], class frequencies), the
-    last two over predictions p of unlabelled rows.
+    last two over predictions p of unlabelled rows, + ``rotation_weight`` CE(turns).
 
     References
     ----------
     Salimans et al., "Improved Techniques for Training GANs", 2016, sections 3.1 and 5
     (arXiv:1606.03498); Tarvainen and Valpola, "Mean teachers", 2017
     (arXiv:1703.01780), for the average as teacher; Xie et al., "Unsupervised Data
-    Augmentation", 2019 (arXiv:1904.12848), for the strongly changed images; entropy
-    and balance as in :class:`CategoricalGANClusterer`.
+    Augmentation", 2019 (arXiv:1904.12848), for the strongly changed images; Zhai et
+    al., "S4L: Self-Supervised Semi-Supervised Learning", 2019 (arXiv:1905.03670), for
+    the turns; entropy and balance as in :class:`CategoricalGANClusterer`.
 
     Examples
     --------
@@ -218,10 +223,7 @@ default="feature_matching"
     _parameter_constraints: dict = {
         **BaseGAN._parameter_constraints,
         "loss": [StrOptions(set(_LOSSES))],
-        "adversarial_weight": [Interval(Real, 0, None, closed="left")],
-        "consistency_weight": [Interval(Real, 0, None, closed="left")],
-        "entropy_weight": [Interval(Real, 0, None, closed="left")],
-        "balance_weight": [Interval(Real, 0, None, closed="left")],
+        **dict.fromkeys(_WEIGHTS, [Interval(Real, 0, None, closed="left")]),
         "labeled_batch_size": [Interval(Integral, 1, None, closed="left")],
         "class_weight": [StrOptions({"balanced"}), dict, None],
         **dict.fromkeys(
@@ -243,6 +245,7 @@ default="feature_matching"
         consistency_weight=1.0,
         entropy_weight=1.0,
         balance_weight=4.0,
+        rotation_weight=0.0,
         class_weight=None,
         n_critic=1,
         ema_decay=0.999,
@@ -287,6 +290,7 @@ default="feature_matching"
         self.consistency_weight = consistency_weight
         self.entropy_weight = entropy_weight
         self.balance_weight = balance_weight
+        self.rotation_weight = rotation_weight
         self.class_weight = class_weight
         self.labeled_batch_size = labeled_batch_size
         self.strong_augment = strong_augment
@@ -315,7 +319,7 @@ default="feature_matching"
         """
         with self._fitting():
             classes, codes = encode_labels(y, type(self).__name__, _NO_LABELS)
-            rows = self._prepare_fit(X, n_outputs=len(classes))
+            rows = self._prepare_fit(X, **class_outputs(self, classes))
             check_consistent_length(rows, codes)
             check_same_classes(self, classes)
             self._memory = None
@@ -359,7 +363,7 @@ default="feature_matching"
         with self._unchanged_on_error(streamed=True):
             classes = choose_classes(self, classes)
             codes = encode_chunk(y, classes, type(self).__name__)
-            rows = self._prepare_fit(X, n_outputs=len(classes), streamed=True)
+            rows = self._prepare_fit(X, **class_outputs(self, classes), streamed=True)
             check_consistent_length(rows, codes)
             counts = np.bincount(codes[codes >= 0], minlength=len(classes))
             if hasattr(self, "generator_"):
@@ -372,13 +376,7 @@ default="feature_matching"
 
     def _train(self, X, rows, codes, classes, counts, streamed=False):
         """Train on rows and what is remembered; counts are of all labels so far."""
-        d_loss, g_loss = bind_semi_supervised(
-            self,
-            class_factors(self.class_weight, classes, counts),
-            counts,
-            choose_augmentation(self, "strong_augment"),
-            resolve_device(self.device),
-        )
+        d_loss, g_loss = bind_semi_supervised(self, classes, counts)
         self._label_counts = counts.tolist()
         self.classes_, self.n_labeled_ = classes, int(counts.sum())
         vars(self).pop("transduction_", None)

@@ -75,7 +75,7 @@ MAY_IMPORT = {
     "_autoencoder": {"_placement", "_tensors"},
     "_blob_arrays": {"_inference", "_tensors", "blobs", "networks"},
     "_checkpoint": {"_placement"},
-    "_class_losses": {"_placement", "_tensors", "losses"},
+    "_class_losses": {"_architecture", "_labels", "_placement", "_tensors", "losses"},
     "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
     "_features": {"_inference", "_tensors"},
     "_foreign": {"_decoding", "_state_files", "networks"},

@@ -17,13 +17,15 @@ from torch.testing import assert_close
 
 from sklgan import DCGANFeatureExtractor
 from sklgan._diagnosis import THRESHOLDS, _discriminator_won, _mode_collapse
-from sklgan._objectives import PROJECTIONS, bind_objective, turned
+from sklgan._objectives import PROJECTIONS, bind_objective
 from sklgan.augment import flip
 from sklgan.losses import fakes_apart, nt_xent
+from sklgan.losses._turns import turned
 from sklgan.networks import (
     NETWORKS,
     DCGANDiscriminator,
     MLPGenerator,
+    SelfTaughtClassifier,
     SelfTaughtDiscriminator,
 )
 
@@ -110,6 +112,21 @@ def test_heads_are_there_in_training_alone():
     for feature, other in zip(features, own, strict=True):
         assert_close(feature, other)
     assert network.eval()(images)[1].shape == (10, 1)
+
+
+def test_heads_beside_the_logits_of_classes():
+    torch.manual_seed(0)
+    shape = (3, 16, 16)
+    network = SelfTaughtClassifier(
+        lambda: DCGANDiscriminator(shape, 3, n_filters=4), shape, (4, 2)
+    )
+    images = torch.randn(10, *shape)
+    features, logits = network(images)
+    own_features, own = network.network(images)
+    assert logits.shape == (10, 3 + 4 + 2)
+    assert_close(logits[:, :3], own)
+    assert_close(features[-1], own_features[-1])
+    assert network.eval()(images)[1].shape == (10, 3)
 
 
 def test_one_realness_reaches_the_layers_and_the_other_does_not():
@@ -298,7 +315,7 @@ def test_what_does_not_go_together_is_refused(options, message, digits):
 
 def test_another_objective_is_no_continuation(digits):
     gan = make_gan(warm_start=True).fit(digits[0])
-    with pytest.raises(ValueError, match="objective's heads was None"):
+    with pytest.raises(ValueError, match="other tasks' heads was None"):
         gan.set_params(objective="contrastive").fit(digits[0])
 
 

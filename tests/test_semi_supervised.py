@@ -314,6 +314,7 @@ def test_loss_is_the_sum_of_its_parts():
         consistency_weight=2.0,
         entropy_weight=0.25,
         balance_weight=3.0,
+        rotation_weight=0.0,
         prior=prior,
         strong_augment=lambda x: 10 * x,
     )
@@ -334,7 +335,9 @@ def test_feature_matching_compares_means():
     """Same mean features, no loss; the gradient reaches the fakes alone."""
     real = torch.tensor([[0.0, 2.0], [2.0, 0.0]], requires_grad=True)
     fake = torch.tensor([[1.0, 3.0], [1.0, 3.0]], requires_grad=True)
-    value = g_semi_supervised(Columns(), real, fake, loss="feature_matching")
+    value = g_semi_supervised(
+        Columns(), real, fake, loss="feature_matching", n_classes=2
+    )
     value.backward()
     assert value.item() == pytest.approx((0 + 2) / 2)
     assert real.grad is None
@@ -348,7 +351,9 @@ def test_feature_matching_sees_what_normalisation_takes_away():
     real, other = torch.randn(2, 64, 1, 8, 8)
     with torch.no_grad():
         values = [
-            g_semi_supervised(network, real, fake, loss="feature_matching").item()
+            g_semi_supervised(
+                network, real, fake, loss="feature_matching", n_classes=3
+            ).item()
             for fake in (other, 0.01 * other, other + 3)
         ]
     assert values[1] > 3 * values[0]

@@ -12,7 +12,7 @@ from sklgan.networks._dcgan import (
     DeepDCGANDiscriminator,
     DeepDCGANGenerator,
 )
-from sklgan.networks._heads import SelfTaughtDiscriminator
+from sklgan.networks._heads import SelfTaughtClassifier, SelfTaughtDiscriminator
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 from sklgan.networks._residual import BlobDiscriminator
 from sklgan.networks._resnet import ResNet18Discriminator, ResNetGenerator
@@ -68,6 +68,7 @@ def network_builders(
     spectral_norm=False,
     generator_options=None,
     n_projections=None,
+    own_logits=False,
 ):
     """Return two callables that build a new generator and a new discriminator.
 
@@ -95,6 +96,9 @@ def network_builders(
     n_projections : sequence of int, default=None
         Outputs of the heads of a :class:`~sklgan.networks.SelfTaughtDiscriminator`;
         None builds none.
+    own_logits : bool, default=False
+        Whether the heads stand beside the discriminator's own logits, in a
+        :class:`~sklgan.networks.SelfTaughtClassifier`.
 
     Returns
     -------
@@ -116,7 +120,6 @@ def network_builders(
     if spectral_norm:
         discriminator = partial(_build_normalized, discriminator)
     if n_projections is not None:
-        discriminator = partial(
-            SelfTaughtDiscriminator, discriminator, shape, n_projections
-        )
+        taught = SelfTaughtClassifier if own_logits else SelfTaughtDiscriminator
+        discriminator = partial(taught, discriminator, shape, n_projections)
     return partial(generator, **(generator_options or {})), discriminator

@@ -20,6 +20,19 @@ def _averaged(activation: Tensor) -> Tensor:
     return activation.flatten(2).mean(2) if activation.ndim > 2 else activation
 
 
+def _width(network: nn.Module, example_shape: tuple[int, ...]) -> int:
+    """Return how many numbers the averaged last activation of a discriminator has."""
+    with torch.no_grad():
+        features, _ = network.eval()(torch.zeros(1, *example_shape))
+    network.train()
+    if not features:
+        raise ValueError(
+            "The discriminator's forward returns an empty list of features, but heads "
+            "see the last of them; let it return its activations."
+        )
+    return _averaged(features[-1]).shape[1]
+
+
 class SelfTaughtDiscriminator(nn.Module):
     """A discriminator whose layers learn from other tasks than telling fakes.
 
@@ -57,15 +70,7 @@ class SelfTaughtDiscriminator(nn.Module):
     ):
         super().__init__()
         self.network = build()
-        with torch.no_grad():
-            features, _ = self.network.eval()(torch.zeros(1, *example_shape))
-        if not features:
-            raise ValueError(
-                "The discriminator's forward returns an empty list of features, but "
-                "heads see the last of them; let it return its activations."
-            )
-        self.network.train()
-        width = _averaged(features[-1]).shape[1]
+        width = _width(self.network, example_shape)
         self.realness = _head(width, width, 1)
         self.heads = nn.ModuleList(_head(width, width, n) for n in n_projections)
         self.realness.apply(initialize_weights)
@@ -79,3 +84,50 @@ class SelfTaughtDiscriminator(nn.Module):
             logits += [self.realness(last.detach())]
             logits += [head(last) for head in self.heads]
         return features, torch.cat(logits, dim=1)
+
+
+class SelfTaughtClassifier(nn.Module):
+    """A discriminator with a logit a class, whose layers learn from other tasks too.
+
+    Every head sees the last activation, averaged over its map. In training the logits
+    are ``(n, n_outputs + sum(n_projections))``: the network's own and the projections.
+    In evaluation they are its own.
+
+    Parameters
+    ----------
+    build : callable
+        Returns a new discriminator.
+    example_shape : tuple of int
+        ``(c, h, w)`` or ``(d,)`` of what it takes.
+    n_projections : sequence of int
+        Number of outputs of each head.
+
+    Raises
+    ------
+    ValueError
+        If the discriminator shows no activation.
+
+    References
+    ----------
+    Zhai et al. 2019, "S4L: Self-Supervised Semi-Supervised Learning", section 3
+    (arXiv:1905.03670).
+    """
+
+    def __init__(
+        self,
+        build: Callable[[], nn.Module],
+        example_shape: tuple[int, ...],
+        n_projections: Sequence[int],
+    ):
+        super().__init__()
+        self.network = build()
+        width = _width(self.network, example_shape)
+        self.heads = nn.ModuleList(_head(width, width, n) for n in n_projections)
+
+    def forward(self, x: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Return the network's activations, and logits as the class has them."""
+        features, logits = self.network(x)
+        if not self.training:
+            return features, logits
+        last = _averaged(features[-1])
+        return features, torch.cat([logits, *(head(last) for head in self.heads)], 1)
