@@ -7,8 +7,7 @@ from sklgan.networks._resnet import check_image_size
 # What is no parameter's name.
 _IN_WORDS = {
     "batch_norm": "batch normalisation (none with a gradient penalty)",
-    "n_projections": "the number of outputs of the other tasks' heads",
-    "own_logits": "whether heads stand beside the classes' logits",
+    "n_projections": "the heads for other tasks (by objective or rotation_weight)",
 }
 
 

@@ -16,7 +16,6 @@ from sklgan._placement import read_rows
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
-    N_TURNS,
     conditional_entropy,
     g_feature_matching,
     marginal_divergence,
@@ -25,6 +24,7 @@ from sklgan.losses import (
     soft_cross_entropy,
     turns_cross_entropy,
 )
+from sklgan.losses._turns import N_TURNS
 
 # Rows at a time, and at most, over which the objective of a fit is taken.
 _OBJECTIVE_BATCH = 1000
@@ -95,7 +95,7 @@ def g_semi_supervised(discriminator, real, fake, *, loss, n_classes):
 
 
 def class_outputs(gan, classes):
-    """Return what the classifier's discriminator tells, as its networks are chosen.
+    """Return which outputs the classifier's discriminator has.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def class_outputs(gan, classes):
     Returns
     -------
     discriminator : dict
-        For :func:`sklgan._architecture.choose_architecture`.
+        Keywords of :func:`sklgan._architecture.choose_architecture`.
     """
     outputs = {"n_outputs": len(classes)}
     if gan.rotation_weight > 0:

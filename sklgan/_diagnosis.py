@@ -309,8 +309,9 @@ def _findings(gan, figures, has_generator):
 
 
 def _is_self_taught(gan):
-    """Tell whether the layers learn from another task than the adversarial one."""
-    return bool(gan._architecture.get("n_projections"))
+    """Tell whether an objective beside the adversarial one draws the views itself."""
+    architecture = gan._architecture
+    return bool(architecture.get("n_projections")) and "own_logits" not in architecture
 
 
 def _takes_penalties(gan):

@@ -8,13 +8,13 @@ from sklgan._architecture import choose_augmentation
 from sklgan.augment import compose
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
-    N_TURNS,
     discriminator_loss,
     fakes_apart,
     generator_loss,
     nt_xent,
     turns_cross_entropy,
 )
+from sklgan.losses._turns import N_TURNS
 
 # Number of outputs of each head. Of the contrast's two, one sees two views of real
 # images, the other tells fakes from both; 128 is SimCLR's.

@@ -79,7 +79,8 @@ default="feature_matching"
 
     rotation_weight : float, default=0.0
         Weight of the cross-entropy of which way an image was turned, a task without
-        labels. For things that have an up and a down, such as those of photographs.
+        labels, for images of things that have an up and a down. Those that are not
+        square are turned by half a turn. Between 0 and more a new fit is needed.
 
     class_weight : dict or "balanced", default=None
         Factors of the cross-entropy by class. Labelled batches hold as many rows of
@@ -185,8 +186,8 @@ default="feature_matching"
     The discriminator minimises CE(labelled) + ``adversarial_weight`` times the
     adversarial loss of its realness log sum_k exp l_k(x) + ``consistency_weight``
     times CE(strongly changed rows, labels or the average's predictions) +
-    ``entropy_weight`` E[H(p)] + ``balance_weight`` KL(E[p], class frequencies), the
-    last two over predictions p of unlabelled rows, + ``rotation_weight`` CE(turns).
+    ``rotation_weight`` CE(turns) + ``entropy_weight`` E[H(p)] + ``balance_weight``
+    KL(E[p], class frequencies), the last two over predictions p of unlabelled rows.
 
     References
     ----------

@@ -315,7 +315,7 @@ def test_what_does_not_go_together_is_refused(options, message, digits):
 
 def test_another_objective_is_no_continuation(digits):
     gan = make_gan(warm_start=True).fit(digits[0])
-    with pytest.raises(ValueError, match="other tasks' heads was None"):
+    with pytest.raises(ValueError, match="objective or rotation_weight\\) was None"):
         gan.set_params(objective="contrastive").fit(digits[0])
 
 

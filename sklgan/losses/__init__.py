@@ -31,12 +31,11 @@ from sklgan.losses._classes import (
     realness,
     soft_cross_entropy,
 )
-from sklgan.losses._turns import N_TURNS, turns_cross_entropy
+from sklgan.losses._turns import turns_cross_entropy
 from sklgan.losses._views import fakes_apart, nt_xent
 
 __all__ = [
     "ADVERSARIAL_LOSSES",
-    "N_TURNS",
     "conditional_entropy",
     "d_hinge",
     "d_lazy_r1",

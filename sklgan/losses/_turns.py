@@ -11,7 +11,7 @@ N_TURNS = 4
 
 
 def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
-    """Turn images by random quarters, and return how badly the turns are told.
+    """Turn images by random quarters, and return the cross-entropy of telling which.
 
     Parameters
     ----------
@@ -28,8 +28,9 @@ def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
 
     References
     ----------
-    Gidaris et al. 2018 (arXiv:1803.07728), with one turn of each image in place of all
-    four.
+    Gidaris, Singh and Komodakis, "Unsupervised Representation Learning by Predicting
+    Image Rotations", 2018 (arXiv:1803.07728), with one turn of each image in place of
+    all four.
     """
     n, _, height, width = images.shape
     turns = torch.randint(N_TURNS if height == width else 2, (n,), device=images.device)

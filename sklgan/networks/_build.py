@@ -94,8 +94,8 @@ def network_builders(
     generator_options : dict, default=None
         Other keywords of the generator, of a user's class as well.
     n_projections : sequence of int, default=None
-        Outputs of the heads of a :class:`~sklgan.networks.SelfTaughtDiscriminator`;
-        None builds none.
+        Outputs of the heads of a :class:`~sklgan.networks.SelfTaughtDiscriminator`, or
+        of the class that ``own_logits`` names; None builds none.
     own_logits : bool, default=False
         Whether the heads stand beside the discriminator's own logits, in a
         :class:`~sklgan.networks.SelfTaughtClassifier`.

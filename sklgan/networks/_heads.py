@@ -90,8 +90,8 @@ class SelfTaughtClassifier(nn.Module):
     """A discriminator with a logit a class, whose layers learn from other tasks too.
 
     Every head sees the last activation, averaged over its map. In training the logits
-    are ``(n, n_outputs + sum(n_projections))``: the network's own and the projections.
-    In evaluation they are its own.
+    are the network's own K and the projections, ``(n, K + sum(n_projections))``. In
+    evaluation they are its own.
 
     Parameters
     ----------
