@@ -74,9 +74,24 @@ class Checkpoint:
             path.with_name(path.name + ".try").unlink()
         self.state = read_state(path, self.description) if path.exists() else None
 
-    def take_state(self):
-        """Return the state that was read, and let go of it; None if there was none."""
+    def take_state(self, training):
+        """Return the state that was read, and let go of it; None if there was none.
+
+        Raises
+        ------
+        CheckpointError
+            If a network in ``training``, which is to be replaced, has weights of other
+            names or shapes: a class of the user's may have changed under its name.
+        """
         state, self.state = self.state, None
+        if state is not None:
+            for network in ("generator", "discriminator"):
+                before = _shapes(network, state["training"])
+                now = _shapes(network, training)
+                for name in {**before, **now}:
+                    _check_same(
+                        self.path, {name: before.get(name)}, {name: now.get(name)}
+                    )
         return state
 
     def due(self):
@@ -200,6 +215,14 @@ def _check_same(path, before, now):
         f"{path} belongs to another training: {differences}. Repeat that training's "
         "parameters and data to resume it, or set another folder as checkpoint."
     )
+
+
+def _shapes(network, training):
+    """Return the shapes of a network's weights, by names to tell the user."""
+    return {
+        f"the shape of the {network}'s {name}": tuple(value.shape)
+        for name, value in training[network].items()
+    }
 
 
 def _take_tensors(state, prefix, tensors):

@@ -20,6 +20,7 @@ from sklgan import (
     SemiSupervisedGANClassifier,
 )
 from sklgan._checkpoint import CheckpointError, read_state, to_bytes, write_whole
+from sklgan.networks import MLPDiscriminator, MLPGenerator
 
 ESTIMATORS = {
     "extractor": DCGANFeatureExtractor,
@@ -194,6 +195,30 @@ def test_other_data_and_estimators_are_refused_by_name(tmp_path):
         make("classifier", tmp_path).fit(X, np.where(np.arange(100) < 49, y, -1))
     with pytest.raises(CheckpointError, match="estimator was 'SemiSupervised"):
         make("extractor", tmp_path).fit(X)
+
+
+def test_a_class_that_has_changed_is_refused_by_the_shape_of_its_weights(tmp_path):
+    """Its name tells nothing; what is in the folder stays."""
+    X, _ = data()
+    width = 4
+
+    class Discriminator(MLPDiscriminator):
+        def __init__(self, in_shape, n_outputs):
+            super().__init__(in_shape, n_outputs, width)
+
+    def fit():
+        network = (MLPGenerator, Discriminator)
+        return make("extractor", tmp_path, network=network).fit(X)
+
+    fit()
+    before, width = (tmp_path / FILE).read_bytes(), 5
+    with pytest.raises(
+        CheckpointError, match=r"discriminator's layers.*weight was \(16,"
+    ):
+        fit()
+    assert (tmp_path / FILE).read_bytes() == before
+    width = 4
+    assert len(fit().history_) > 0
 
 
 def test_what_was_fitted_survives_a_refusal(tmp_path):

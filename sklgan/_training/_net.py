@@ -210,7 +210,7 @@ class AdversarialNet(NeuralNet):
         """
         check_shares(len(rows), self.batch_size, n_processes())
         if self.checkpoint is not None:
-            self._resume(self.checkpoint.take_state())
+            self._resume(self.checkpoint.take_state(self.training_state()))
         same_weights(self.module_)
         self._keep_epoch()
         self.notify("on_train_begin", X=rows, y=y)
