@@ -25,7 +25,6 @@ from sklgan.networks import (
     NETWORKS,
     DCGANDiscriminator,
     MLPGenerator,
-    SelfTaughtClassifier,
     SelfTaughtDiscriminator,
 )
 
@@ -117,8 +116,8 @@ def test_heads_are_there_in_training_alone():
 def test_heads_beside_the_logits_of_classes():
     torch.manual_seed(0)
     shape = (3, 16, 16)
-    network = SelfTaughtClassifier(
-        lambda: DCGANDiscriminator(shape, 3, n_filters=4), shape, (4, 2)
+    network = SelfTaughtDiscriminator(
+        lambda: DCGANDiscriminator(shape, 3, n_filters=4), shape, (4, 2), True
     )
     images = torch.randn(10, *shape)
     features, logits = network(images)

@@ -19,7 +19,7 @@ from sklgan.networks._dcgan import (
     DeepDCGANDiscriminator,
     DeepDCGANGenerator,
 )
-from sklgan.networks._heads import SelfTaughtClassifier, SelfTaughtDiscriminator
+from sklgan.networks._heads import SelfTaughtDiscriminator
 from sklgan.networks._init import initialize_weights
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 from sklgan.networks._residual import BlobDiscriminator, BlobEncoder
@@ -43,7 +43,6 @@ __all__ = [
     "ResNetGenerator",
     "SNDCGANDiscriminator",
     "SNDCGANGenerator",
-    "SelfTaughtClassifier",
     "SelfTaughtDiscriminator",
     "add_spectral_norm",
     "initialize_weights",

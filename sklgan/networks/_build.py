@@ -12,7 +12,7 @@ from sklgan.networks._dcgan import (
     DeepDCGANDiscriminator,
     DeepDCGANGenerator,
 )
-from sklgan.networks._heads import SelfTaughtClassifier, SelfTaughtDiscriminator
+from sklgan.networks._heads import SelfTaughtDiscriminator
 from sklgan.networks._mlp import MLPDiscriminator, MLPGenerator
 from sklgan.networks._residual import BlobDiscriminator
 from sklgan.networks._resnet import ResNet18Discriminator, ResNetGenerator
@@ -94,11 +94,10 @@ def network_builders(
     generator_options : dict, default=None
         Other keywords of the generator, of a user's class as well.
     n_projections : sequence of int, default=None
-        Outputs of the heads of a :class:`~sklgan.networks.SelfTaughtDiscriminator`, or
-        of the class that ``own_logits`` names; None builds none.
+        Outputs of the heads of a :class:`~sklgan.networks.SelfTaughtDiscriminator`;
+        None builds none.
     own_logits : bool, default=False
-        Whether the heads stand beside the discriminator's own logits, in a
-        :class:`~sklgan.networks.SelfTaughtClassifier`.
+        Whether these heads stand beside the discriminator's own logits.
 
     Returns
     -------
@@ -120,6 +119,7 @@ def network_builders(
     if spectral_norm:
         discriminator = partial(_build_normalized, discriminator)
     if n_projections is not None:
-        taught = SelfTaughtClassifier if own_logits else SelfTaughtDiscriminator
-        discriminator = partial(taught, discriminator, shape, n_projections)
+        discriminator = partial(
+            SelfTaughtDiscriminator, discriminator, shape, n_projections, own_logits
+        )
     return partial(generator, **(generator_options or {})), discriminator
