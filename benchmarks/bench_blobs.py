@@ -4,9 +4,12 @@ The worlds: 1 to 3 coloured ellipses or squares on a textured ground, 32x32; or 
 MNIST digits at random places of a 64x64 canvas. Three figures, each with what explains
 it away beside it:
 
-- *moved*: of samples with an object, the share in which moving the object's blob by 6
-  pixels moves the object's centroid by 4 to 8 pixels, at most 45 degrees off. Beside
-  it, the same for another blob of the image that can be seen.
+- *moved*: the share of objects with room for it, in which moving the object's blob by 6
+  pixels moves the object's centroid by 4 to 8 pixels, at most 45 degrees off. Room is
+  within the image and 2 pixels from other objects. Beside it, the same for another blob
+  of the image that can be seen, and for the blobs of all objects, moved inward,
+  whatever is there: two objects that come to touch are taken for one, so that not even
+  the world itself gets them all (``--truth``, which trains nothing).
 - *removed*: the share in which removing the blob brings the object's pixels back to the
   ground's level, within 0.1 on average.
 - *R2*: of a linear model from the place of the blob that owns an object to the object's
@@ -34,6 +37,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
@@ -46,6 +50,9 @@ from sklgan.networks._splatting import Blobs, composed, opacities, splat
 
 # What is asked for, in pixels and in parts of the range of values.
 MOVE, AT_LEAST, AT_MOST, TOLERANCE = 6, 4, 8, 0.1
+# From where an object is moved to, to the next, in pixels.
+GAP = 2
+DIRECTIONS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 N_SAMPLES, N_HELD_OUT, N_REFINED = 300, 1000, 64
 
 # Chosen by eye on a world of another seed, 1000.
@@ -60,6 +67,8 @@ SETTINGS = {
 FIGURES = {
     "moved": "moved, %",
     "moved_other": "another blob moved, %",
+    "with_room": "objects with room to move, %",
+    "moved_inward": "moved inward, room or not, %",
     "removed": "removed, %",
     "r2": "R2 of centres",
     "r2_other": "R2, blobs of another image",
@@ -88,6 +97,7 @@ def parse_arguments(argv):
     add("--images", type=int, default=20_000, help="to train on (20000)")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(0 1 2)")
     add("--output", type=Path, default=Path("blobs"), help="where to write")
+    add("--truth", action="store_true", help="measure what the world itself moves")
     add("--splatting", action="store_true", help="measure splatting's part of a step")
     for name, default in {**defaults, **SETTINGS}.items():
         if type(default) in (int, float) and name not in ("verbose", "warm_start"):
@@ -96,11 +106,13 @@ def parse_arguments(argv):
     return parser.parse_args(argv)
 
 
-def make_images(args, n_samples, seed, subset="train"):
+def make_images(args, n_samples, seed, subset="train", moves=None):
     """Return images, and the places of their objects, of the world that was chosen."""
     if args.world == "shapes":
-        return make_world(n_samples, random_state=seed)
-    return make_digits_world(n_samples, args.data, subset=subset, random_state=seed)
+        return make_world(n_samples, moves=moves, random_state=seed)
+    return make_digits_world(
+        n_samples, args.data, subset=subset, moves=moves, random_state=seed
+    )
 
 
 # Objects and their blobs --------------------------------------------------------------
@@ -123,14 +135,19 @@ def mask_at(masks, center):
     return None
 
 
-def way(mask):
-    """Return the direction along an axis that leads most into the image."""
-    height, width = mask.shape
-    offset = centroid(mask) / (width, height) - 0.5
-    axis = int(np.argmax(abs(offset)))
-    direction = np.zeros(2)
-    direction[axis] = 1 if offset[axis] < 0 else -1
-    return direction
+def ways(mask):
+    """Return the directions along the axes, the one that leads most inward first."""
+    middle = np.divide(mask.shape[::-1], 2)
+    return sorted(DIRECTIONS, key=lambda way: way @ (centroid(mask) - middle))
+
+
+def has_room(mask, masks, direction):
+    """Tell whether a mask, moved, is in the image and at a distance from the others."""
+    moved = ndimage.shift(mask.astype(float), MOVE * direction[::-1], order=0) > 0
+    others = [other for other in masks if other is not mask]
+    taken = np.any([np.zeros_like(mask), *others], axis=0)
+    taken = ndimage.binary_dilation(taken, np.ones((3, 3)), iterations=GAP)
+    return moved.sum() == mask.sum() and not (moved & taken).any()
 
 
 def same_object(image, mask, new, expected):
@@ -171,40 +188,78 @@ def as_colour(images):
     return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
 
 
+def choose_objects(images, rng):
+    """Return an object of each image that has one, and two ways to move it.
+
+    Returns
+    -------
+    list of (int, mask, list of (direction or None))
+        The image's index, the object's mask, the direction that leads most inward, and
+        the first in which the object has room.
+    """
+    chosen = []
+    for k, image in enumerate(images):
+        masks = find_objects(image)
+        if masks:
+            mask = masks[rng.integers(len(masks))]
+            free = (way for way in ways(mask) if has_room(mask, masks, way))
+            chosen.append((k, mask, [ways(mask)[0], next(free, None)]))
+    return chosen
+
+
+def share_moved(images, chosen, which, paint):
+    """Return the share, in %, of objects that follow, of all that can be moved so.
+
+    ``paint`` takes a list of (index of an image, mask, direction) and returns images;
+    ``which`` is 0 for the way inward, 1 for that where there is room.
+    """
+    tasks = [(k, mask, ways[which]) for k, mask, ways in chosen]
+    tasks = [task for task in tasks if task[2] is not None]
+    results = [
+        follows(images[k], mask, new, direction)
+        for (k, mask, direction), new in zip(tasks, paint(tasks), strict=True)
+        if new is not None
+    ]
+    return 100 * np.mean(results or np.nan)
+
+
+def step_to(B, k, blob, direction):
+    """Return the step of a blob's centre that moves it, within the image."""
+    place = np.array([B[name][k, blob] for name in "xy"])
+    return np.clip(place + direction, 0.01, 0.99) - place
+
+
 def edited_figures(gan, seed):
     """Return what moving and removing the owner of an object does, in samples."""
     images, B = gan.sample(N_SAMPLES, random_state=seed, return_blobs=True)
     images, maps = as_colour(images), gan.opacity_maps(B)
     side, rng = images.shape[1], np.random.default_rng(seed)
-    moved, other_moved, removed = [], [], []
-    for k, image in enumerate(images):
-        masks = find_objects(image)
-        if not masks:
-            continue
-        mask = masks[rng.integers(len(masks))]
-        blob, direction = owner(maps[k], mask), way(mask)
-        seen = np.flatnonzero(maps[k, 1:].max(axis=(1, 2)) > 0.3)
-        others = seen[seen != blob]
+    chosen = choose_objects(images, rng)
 
-        def moved_by(chosen, k=k, direction=direction):
-            place = [
-                B[name][k, chosen] + MOVE / side * step
-                for name, step in zip("xy", direction, strict=True)
-            ]
-            step = np.clip(place, 0.01, 0.99) - [B[name][k, chosen] for name in "xy"]
-            return as_colour(gan.render(edit(B[k : k + 1], chosen, move=step)))[0]
+    def moved(k, blob, direction):
+        step = step_to(B, k, blob, MOVE / side * direction)
+        return as_colour(gan.render(edit(B[k : k + 1], blob, move=step)))[0]
 
-        moved.append(follows(image, mask, moved_by(blob), direction))
-        if len(others):
-            new = moved_by(int(rng.choice(others)))
-            other_moved.append(follows(image, mask, new, direction))
-        new = as_colour(gan.render(edit(B[k : k + 1], blob, remove=True)))[0]
-        removed.append(is_gone(mask, new))
+    def owners(tasks):
+        return [moved(k, owner(maps[k], mask), way) for k, mask, way in tasks]
+
+    def others(tasks):
+        for k, mask, way in tasks:
+            seen = set(np.flatnonzero(maps[k, 1:].max(axis=(1, 2)) > 0.3))
+            seen = sorted(seen - {owner(maps[k], mask)})
+            yield moved(k, rng.choice(seen), way) if seen else None
+
+    def removed(k, mask):
+        B_new = edit(B[k : k + 1], owner(maps[k], mask), remove=True)
+        return is_gone(mask, as_colour(gan.render(B_new))[0])
+
     return {
-        "moved": 100 * np.mean(moved),
-        "moved_other": 100 * np.mean(other_moved or np.nan),
-        "removed": 100 * np.mean(removed),
-        "with_object": 100 * len(moved) / len(images),
+        "moved": share_moved(images, chosen, 1, owners),
+        "moved_other": share_moved(images, chosen, 1, others),
+        "with_room": 100 * np.mean([ways[1] is not None for _, _, ways in chosen]),
+        "moved_inward": share_moved(images, chosen, 0, owners),
+        "removed": 100 * np.mean([removed(k, mask) for k, mask, _ in chosen]),
+        "with_object": 100 * len(chosen) / len(images),
     }
 
 
@@ -265,7 +320,7 @@ def draw(gan, images, path):
     for k, image in enumerate(pictures):
         masks = find_objects(image)
         blob = owner(maps[k], masks[0]) if masks else 0
-        step = MOVE / len(image) * (way(masks[0]) if masks else np.zeros(2))
+        step = MOVE / len(image) * (ways(masks[0])[0] if masks else np.zeros(2))
         one = B[k : k + 1]
         for row, new in (
             (1, edit(one, blob, move=step)),
@@ -327,6 +382,31 @@ def run(args):
         print(f"{heading:34} {each}   mean {np.mean(values):.2f}")
 
 
+def truth(args):
+    """Print what share of its objects the world itself can be seen to move."""
+    for seed in args.seeds:
+        # Not the worlds that are scored, nor those that are trained on.
+        world, n = 20_000 + seed, 2 * N_SAMPLES
+        originals, centers = make_images(args, n, world)
+        images = as_colour(originals)
+        chosen = choose_objects(images, np.random.default_rng(seed))
+
+        def painted(tasks, world=world, n=n, centers=centers, images=images):
+            side, moves = images.shape[1], [None] * n
+            for k, mask, way in tasks:
+                gaps = np.linalg.norm(centers[k] - centroid(mask) / side, axis=1)
+                moves[k] = int(gaps.argmin()), MOVE / side * way
+            new, _ = make_images(args, n, world, moves=moves)
+            return [as_colour(new)[k] for k, _, _ in tasks]
+
+        room, inward = (share_moved(images, chosen, k, painted) for k in (1, 0))
+        share = 100 * np.mean([ways[1] is not None for _, _, ways in chosen])
+        print(
+            f"world {world}: {share:.1f} % of objects have room to move; moved, of "
+            f"these {room:.1f} %; of all, inward, {inward:.1f} %"
+        )
+
+
 # Splatting's part of a step -----------------------------------------------------------
 
 
@@ -372,6 +452,8 @@ def main(argv=None):
     args = parse_arguments(argv)
     if args.splatting:
         splatting(args)
+    elif args.truth:
+        truth(args)
     else:
         run(args)
 

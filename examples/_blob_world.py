@@ -45,8 +45,23 @@ def _places(rng, n_objects, side):
             return places, radii
 
 
-def make_world(n_samples, *, side=32, max_objects=3, random_state=None):
+def _moved(places, move, side):
+    """Return places in pixels, of which one has moved by parts of the side."""
+    places = places.copy()
+    if move is not None:
+        index, step = move
+        places[index] += np.round(side * np.asarray(step)).astype(places.dtype)
+    return places
+
+
+def make_world(n_samples, *, side=32, max_objects=3, moves=None, random_state=None):
     """Draw images of 1 to ``max_objects`` ellipses or squares.
+
+    Parameters
+    ----------
+    moves : list of (tuple or None) of length n_samples, default=None
+        For each image the index of an object and a step, in parts of the side, by which
+        it is painted elsewhere, whole pixels away; all else stays as it is without.
 
     Returns
     -------
@@ -58,9 +73,10 @@ def make_world(n_samples, *, side=32, max_objects=3, random_state=None):
     images = np.repeat(_ground(rng, n_samples, side)[..., None], 3, axis=3)
     rows, columns = np.mgrid[:side, :side] + 0.5
     centers = []
-    for image in images:
+    for image, move in zip(images, moves or [None] * n_samples, strict=True):
         n_objects = rng.integers(1, max_objects + 1)
         places, radii = _places(rng, n_objects, side)
+        places = _moved(places, move, side)
         colours = rng.permutation(len(_COLOURS))[:n_objects]
         for (x, y), radius, colour in zip(places, radii, colours, strict=True):
             u, v = (columns - x) / radius, (rows - y) / radius
@@ -96,8 +112,12 @@ def centroid(mask):
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 
 
-def make_digits_world(n_samples, data, *, subset="train", side=64, random_state=None):
+def make_digits_world(
+    n_samples, data, *, subset="train", side=64, moves=None, random_state=None
+):
     """Draw two digits of a part of MNIST on each canvas, which do not touch.
+
+    Parameters are those of :func:`make_world`.
 
     Returns
     -------
@@ -109,11 +129,13 @@ def make_digits_world(n_samples, data, *, subset="train", side=64, random_state=
     rng = np.random.default_rng(random_state)
     images = np.zeros((n_samples, side, side), dtype=np.uint8)
     centers = []
-    for image in images:
+    for image, move in zip(images, moves or [None] * n_samples, strict=True):
         while True:
             corners = rng.integers(0, side - 27, size=(2, 2))
             if abs(corners[0] - corners[1]).max() >= 24:
                 break
+        # What would leave the canvas is painted at its edge.
+        corners = _moved(corners, move, side).clip(0, side - 28)
         places = []
         for (left, top), digit in zip(
             corners, digits[rng.integers(len(digits), size=2)], strict=True
