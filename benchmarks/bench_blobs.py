@@ -24,7 +24,7 @@ An object's owner is the blob that is most seen, on average, in the object's pix
         --output DIR
 
 Trainings that were broken off go on, and seeds that are done stand in the output
-folder. ``--splatting`` measures splatting's part of a step instead.
+folder.
 """
 
 import argparse
@@ -35,7 +35,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 from scipy import ndimage
 from sklearn.linear_model import LinearRegression
@@ -45,8 +44,6 @@ from _blob_world import centroid, find_objects, make_digits_world, make_world
 
 from sklgan import BlobGAN, BlobsDisplay
 from sklgan.blobs import edit
-from sklgan.networks import BlobDiscriminator, BlobGenerator
-from sklgan.networks._splatting import Blobs, composed, opacities, splat
 
 # What is asked for, in pixels and in parts of the range of values.
 MOVE, AT_LEAST, AT_MOST, TOLERANCE = 6, 4, 8, 0.1
@@ -98,7 +95,6 @@ def parse_arguments(argv):
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="(0 1 2)")
     add("--output", type=Path, default=Path("blobs"), help="where to write")
     add("--truth", action="store_true", help="measure what the world itself moves")
-    add("--splatting", action="store_true", help="measure splatting's part of a step")
     for name, default in {**defaults, **SETTINGS}.items():
         if type(default) in (int, float) and name not in ("verbose", "warm_start"):
             option = f"--{name.replace('_', '-')}"
@@ -407,52 +403,10 @@ def truth(args):
         )
 
 
-# Splatting's part of a step -----------------------------------------------------------
-
-
-def cpu_seconds(function, repeats):
-    """Return the process's seconds for a call, the median of some."""
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        function()
-        times.append(time.process_time() - start)
-    return float(np.median(times))
-
-
-def splatting(args):
-    """Print what splatting 64 x 10 blobs costs, and a step of so many images."""
-    n, shape = 64, (3, 32, 32)
-    generator = BlobGenerator(100, shape, args.n_filters, n_blobs=10)
-    discriminator = BlobDiscriminator(shape, 1, args.n_filters)
-    blobs = [field.detach() for field in generator.layout(torch.randn(n, 100))]
-
-    def splat_and_back():
-        leaves = Blobs(*(field.requires_grad_() for field in blobs))
-        scores = composed(opacities(leaves, (16, 16)))
-        features = splat(scores, leaves.all_features())
-        torch.autograd.grad(features.square().sum(), list(leaves[:6]))
-
-    def step():
-        fake, real = generator(torch.randn(n, 100)), torch.randn(n, *shape)
-        logits = discriminator(real)[1].mean(), discriminator(fake.detach())[1].mean()
-        (logits[1] - logits[0]).backward()
-        discriminator.requires_grad_(False)
-        discriminator(fake)[1].mean().backward()
-        discriminator.requires_grad_(True)
-
-    part, whole = cpu_seconds(splat_and_back, 20), cpu_seconds(step, 8)
-    print(f"splatting of {n} x 10 blobs at 16x16 and back: {part * 1000:.1f} ms")
-    print(f"step of {n} images, without R1 and optimiser: {whole * 1000:.0f} ms")
-    print(f"part: {part / whole:.2%}")
-
-
 def main(argv=None):
     """Run what the command line asks for."""
     args = parse_arguments(argv)
-    if args.splatting:
-        splatting(args)
-    elif args.truth:
+    if args.truth:
         truth(args)
     else:
         run(args)
