@@ -8,14 +8,13 @@ unpickled.
 import errno
 import hashlib
 import json
-import os
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from sklgan._files import write_whole
 from sklgan._placement import read_batches
 
 _FORMAT = 3
@@ -103,54 +102,6 @@ class Checkpoint:
         if self.writes:
             write_whole(self.path, to_bytes(state, self.description))
         self._written = time.monotonic()
-
-
-def write_whole(path, data, what="checkpoint", parameter="checkpoint"):
-    """Write a file so that, whatever happens, it is the old one or the new one.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    data : bytes
-        What it is to hold.
-    what, parameter : str
-        What is written, and what the user told where with, for the message.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written; what was there before is still there.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        with open(part, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise OSError(
-            error.errno,
-            f"The {what} could not be written ({error.strerror}); what was in the "
-            "folder before is still there. Make room there or give the right to write, "
-            f"or set another folder as {parameter}",
-            str(path),
-        ) from error
-
-
-def _sync_folder(folder):
-    """Let a renaming reach the disk, where the system can be asked for that."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def to_bytes(state, description):

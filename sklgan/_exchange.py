@@ -7,14 +7,13 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._architecture import choose_architecture
-from sklgan._checkpoint import write_whole
+from sklgan._files import check_folder, write_whole
 from sklgan._foreign import (
     fill_network,
     find_networks,
     is_standard,
     tutorial_state,
 )
-from sklgan._grid import check_folder
 from sklgan._images import check_data_range, check_images
 from sklgan._onnx import GRAPHS, onnx_bytes
 from sklgan._state_files import to_file_bytes

@@ -1,14 +1,13 @@
 """Images side by side in one, and that one, or several in turn, as a file."""
 
-import errno
-import os
-from contextlib import suppress
 from io import BytesIO
 from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from sklgan._files import check_folder, write_whole
 
 
 def image_grid(images, data_range, n_columns=None):
@@ -58,8 +57,7 @@ def write_grid(path, grid, *, scale=1):
         If the ending or ``scale`` is another.
     """
     path = _check_ending(path, ".png")
-    picture = _picture(grid, scale)
-    _write_whole(path, lambda file: picture.save(file, format="PNG"))
+    _write(path, _picture(grid, scale))
 
 
 def write_film(path, grids, *, duration, scale=1):
@@ -90,11 +88,7 @@ def write_film(path, grids, *, duration, scale=1):
         )
     first, *others = [_picture(_on_white(grid), scale) for grid in grids]
     options = {"save_all": True, "append_images": others, "loop": 0}
-    milliseconds = round(1000 * duration)
-    _write_whole(
-        path,
-        lambda file: first.save(file, format="GIF", duration=milliseconds, **options),
-    )
+    _write(path, first, duration=round(1000 * duration), **options)
 
 
 def _check_ending(path, ending):
@@ -102,7 +96,7 @@ def _check_ending(path, ending):
     path = Path(path)
     if path.suffix.lower() != ending:
         raise ValueError(f"path={str(path)!r} should end in {ending}.")
-    return path
+    return check_folder(path)
 
 
 def _picture(grid, scale):
@@ -122,26 +116,8 @@ def _on_white(grid):
     return grid[..., :3] * alpha + 1 - alpha
 
 
-def check_folder(path):
-    """Return the path of a file that is to be written, if its folder is there."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            errno.ENOENT, "There is no folder for this file; make it first", str(path)
-        )
-    return path
-
-
-def _write_whole(path, save):
-    """Write a file with ``save(file)``; an error leaves the old one, or none."""
-    check_folder(path)
+def _write(path, picture, **options):
+    """Write a PIL image to a file, of the format that its ending says."""
     encoded = BytesIO()
-    save(encoded)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(encoded.getvalue())
-        os.replace(part, path)
-    except BaseException:
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        raise
+    picture.save(encoded, format=path.suffix[1:].upper(), **options)
+    write_whole(path, encoded.getvalue(), "picture", "path", shared=True)

@@ -19,7 +19,8 @@ from sklgan import (
     DCGANFeatureExtractor,
     SemiSupervisedGANClassifier,
 )
-from sklgan._checkpoint import CheckpointError, read_state, to_bytes, write_whole
+from sklgan._checkpoint import CheckpointError, read_state, to_bytes
+from sklgan._files import write_whole
 from sklgan.networks import MLPDiscriminator, MLPGenerator
 
 ESTIMATORS = {
@@ -278,7 +279,7 @@ def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path, monkeypatch):
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(handle)
 
-    monkeypatch.setattr("sklgan._checkpoint.os.fsync", fail)
+    monkeypatch.setattr("sklgan._files.os.fsync", fail)
     with pytest.raises(OSError, match="No space left on device.*still there") as caught:
         make("extractor", tmp_path).fit(X)
     assert caught.value.errno == errno.ENOSPC

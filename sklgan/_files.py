@@ -1,0 +1,70 @@
+"""Files that are written whole, or not at all."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def check_folder(path):
+    """Return the path of a file that is to be written, if its folder is there."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            errno.ENOENT, "There is no folder for this file; make it first", str(path)
+        )
+    return path
+
+
+def write_whole(path, data, what="checkpoint", parameter="checkpoint", shared=False):
+    """Write a file so that, whatever happens, it is the old one or the new one.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    data : bytes
+        What it is to hold.
+    what, parameter : str
+        What is written, and what the user told where with, for the message.
+    shared : bool
+        Whether other processes may write it at the same time. A process that is killed
+        then leaves a part of its own; else the next one's takes its place.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; what was there before is still there.
+    """
+    own = f".{os.getpid()}" if shared else ""
+    part = path.with_name(f"{path.name}{own}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"The {what} could not be written ({error.strerror}); what was in the "
+            "folder before is still there. Make room there or give the right to write, "
+            f"or set another folder as {parameter}",
+            str(path),
+        ) from error
+    finally:
+        # It is there only if something, were it Ctrl-C, broke in.
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _sync_folder(folder):
+    """Let a renaming reach the disk, where the system can be asked for that."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
