@@ -97,10 +97,11 @@ def list_pictures(X):
 
     Raises
     ------
-    TypeError
+    TypeError or ValueError
         If X is one picture instead of a sequence, mixes pictures and others, or holds
-        files' bytes or open files.
+        files' bytes, open files, or columns of text in a data frame.
     """
+    _refuse_text(X)
     if isinstance(X, (str, bytes, os.PathLike)):
         raise TypeError(
             f"X is a single path, {str(X)!r}. Pass a list of paths, "
@@ -129,6 +130,19 @@ def list_pictures(X):
                     )
             return pictures
     return None
+
+
+def _refuse_text(X):
+    """Raise an error if X is a data frame whose first row holds a text, or a path."""
+    is_frame = hasattr(X, "columns") and hasattr(X, "to_numpy")
+    for row in X[:1].to_numpy() if is_frame else []:
+        for name, value in zip(X.columns, row, strict=True):
+            if isinstance(value, str | os.PathLike):
+                raise ValueError(
+                    f"X is a data frame with {value!r:.80} in its column {name!r}, but "
+                    "numbers are needed. Pass paths of images as a column alone, "
+                    f"X[{name!r}]; leave other columns of text out, or encode them."
+                )
 
 
 def decode_pictures(pictures, image_shape=None):

@@ -128,14 +128,19 @@ def encode_labels(y, caller, remedy):
     classes, found = np.unique(y[rows], return_inverse=True)
     codes = np.full(len(y), UNLABELED, dtype=np.int64)
     codes[rows] = found
-    if len(classes) == 1 and len(rows) < len(y):
-        warnings.warn(
-            f"y holds one class, {classes[0]!s}, and -1, which means unlabelled here. "
-            "If -1 is a class of yours, give it another number.",
-            UserWarning,
-            stacklevel=4,
-        )
+    warn_of_one_class("y", classes, len(y) - len(rows))
     return classes, codes
+
+
+def warn_of_one_class(name, classes, n_unlabeled):
+    """Warn where -1 may be meant as the second of two classes."""
+    if len(classes) == 1 and n_unlabeled > 0:
+        warnings.warn(
+            f"{name} holds one class, {classes[0]!s}, and -1, which means unlabelled "
+            "here. If -1 is a class of yours, give it another number.",
+            UserWarning,
+            stacklevel=5,
+        )
 
 
 def class_factors(class_weight, classes, counts):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-from sklgan._labels import UNLABELED, find_labels
+from sklgan._labels import UNLABELED, find_labels, warn_of_one_class
 from sklgan._placement import read_rows
 from sklgan._training import of_rank_0
 
@@ -55,14 +55,14 @@ def choose_classes(classifier, classes):
         if known is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
         return known
-    found = np.asarray(classes)
-    found, labeled = find_labels(
+    values, labeled = find_labels(
         classes,
         "classes of partial_fit",
         allow_strings=True,
         remedy="Name at least one class.",
     )
-    found = np.unique(found[labeled])
+    found = np.unique(values[labeled])
+    warn_of_one_class("classes", found, len(values) - len(labeled))
     if known is not None and not np.array_equal(found, known):
         raise ValueError(
             f"`classes={classes!r}` is not the same as on last call to partial_fit, "

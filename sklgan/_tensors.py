@@ -33,7 +33,8 @@ def resolve_device(device):
         # "meta" has no values that could be copied back.
         torch.empty(0, device=resolved).cpu()
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+        # Some go on with all devices that torch has ever heard of.
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise ValueError(
             f"device={device!r} cannot be used here ({reason}); use 'cpu', or 'auto' "
             "to take a GPU where there is one."

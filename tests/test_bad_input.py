@@ -17,6 +17,7 @@ from sklearn.exceptions import NotFittedError
 from skorch.callbacks import Callback
 
 from sklgan import DCGANFeatureExtractor
+from sklgan._tensors import resolve_device
 
 
 def make_gan(**kwargs):
@@ -238,6 +239,17 @@ def test_cuda_without_a_gpu_is_refused(fitted, two_colours):
     with pytest.raises(ValueError, match=r"device='cuda'.*'cpu', or 'auto'"):
         gan.fit(two_colours[0])
     assert_unchanged(gan, fitted, two_colours[0])
+
+
+def test_the_reason_of_a_missing_device_is_short(monkeypatch):
+    """Of what torch says, the first sentence; it goes on with all devices there are."""
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("No kernel here. There are: CPU, CUDA.\nAnd more")
+
+    monkeypatch.setattr(torch, "empty", fail)
+    with pytest.raises(ValueError, match=r"\(No kernel here\); use 'cpu'"):
+        resolve_device("cpu")
 
 
 class CountBatches(Callback):

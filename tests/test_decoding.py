@@ -308,3 +308,11 @@ def test_what_is_not_a_list_of_pictures_raises_type_error(X, match):
     """One picture, mixed lists and generators are refused with the remedy."""
     with pytest.raises(TypeError, match=match):
         Gate().fit(X)
+
+
+def test_a_data_frame_of_paths_names_the_column(tmp_path):
+    """Of a frame with a column of text, the message says how to pass it."""
+    frame = pd.DataFrame({"width": 7, "path": [*map(str, save(tmp_path, GREY))]})
+    with pytest.raises(ValueError, match=r"00.png' in its column 'path'.* X\['path'\]"):
+        Gate().fit(frame)
+    assert Gate().fit(frame["path"]).image_shape_ == (6, 7, 1)

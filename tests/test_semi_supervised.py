@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import clone
 from sklearn.datasets import make_circles
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
@@ -216,8 +217,10 @@ def test_minus_one_as_a_class_is_warned_of(few):
     X, _, y = few
     y = np.where(y % 2, 1, -1)
     gan = SemiSupervisedGANClassifier(n_filters=4, max_epochs=1, random_state=0)
-    with pytest.warns(UserWarning, match="one class, 1, and -1.*another number"):
+    with pytest.warns(UserWarning, match="y holds one class, 1, and -1.*another numb"):
         gan.fit(X, y)
+    with pytest.warns(UserWarning, match="classes holds one class, 1, and -1"):
+        clone(gan).partial_fit(X, y, classes=[-1, 1])
 
 
 def test_other_classes_are_no_continuation(few):
