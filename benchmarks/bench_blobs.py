@@ -7,9 +7,11 @@ it away beside it:
 - *moved*: the share of objects with room for it, in which moving the object's blob by 6
   pixels moves the object's centroid by 4 to 8 pixels, at most 45 degrees off. Room is
   within the image and 2 pixels from other objects. Beside it, the same for another blob
-  of the image that can be seen, and for the blobs of all objects, moved inward,
-  whatever is there: two objects that come to touch are taken for one, so that not even
-  the world itself gets them all (``--truth``, which trains nothing).
+  of the image that can be seen; the share in which what has moved also covers half of
+  what it should, and only that; that in which the image's other objects stay; and for
+  all objects moved inward, whatever is there. Two objects that come to touch are taken
+  for one, so that not even the world itself gets all of those (``--truth``, which
+  trains nothing).
 - *removed*: the share in which removing the blob brings the object's pixels back to the
   ground's level, within 0.1 on average.
 - *R2*: of a linear model from the place of the blob that owns an object to the object's
@@ -17,7 +19,8 @@ it away beside it:
   owner is sought among the blobs of another image. Also with blobs that an optimiser
   has improved in 10 steps, and for 64 of the images in 100.
 
-An object's owner is the blob that is most seen, on average, in the object's pixels::
+An object's owner is the blob that is most seen, on average, in the object's pixels; it
+is the object's *own* if it owns no other of the image, where there are others::
 
     OMP_NUM_THREADS=2 python benchmarks/bench_blobs.py --output DIR
     OMP_NUM_THREADS=2 python benchmarks/bench_blobs.py --world digits --data DIR \\
@@ -33,6 +36,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -64,6 +68,9 @@ SETTINGS = {
 FIGURES = {
     "moved": "moved, %",
     "moved_other": "another blob moved, %",
+    "moved_whole": "moved as a whole, %",
+    "others_stay": "other objects stay, %",
+    "own": "objects with a blob of their own, %",
     "with_room": "objects with room to move, %",
     "moved_inward": "moved inward, room or not, %",
     "removed": "removed, %",
@@ -74,6 +81,7 @@ FIGURES = {
     "r2_refined": "R2, refine=100",
     "r2_other_refined": "R2, refine=100, another image",
     "with_object": "samples with an object, %",
+    "objects": "objects in each of these",
     "error": "reconstruction, root mean square",
     "error_10": "the same, refine=10",
     "error_refined": "the same, refine=100",
@@ -137,13 +145,22 @@ def ways(mask):
     return sorted(DIRECTIONS, key=lambda way: way @ (centroid(mask) - middle))
 
 
-def has_room(mask, masks, direction):
-    """Tell whether a mask, moved, is in the image and at a distance from the others."""
-    moved = ndimage.shift(mask.astype(float), MOVE * direction[::-1], order=0) > 0
-    others = [other for other in masks if other is not mask]
+def moved_mask(mask, direction):
+    """Return where an object should be after its move."""
+    return ndimage.shift(mask.astype(float), MOVE * direction[::-1], order=0) > 0
+
+
+def has_room(mask, others, direction):
+    """Tell whether an object, moved, is in the image and at a distance from others."""
+    moved = moved_mask(mask, direction)
     taken = np.any([np.zeros_like(mask), *others], axis=0)
     taken = ndimage.binary_dilation(taken, np.ones((3, 3)), iterations=GAP)
     return moved.sum() == mask.sum() and not (moved & taken).any()
+
+
+def is_same(mask, other):
+    """Tell whether two masks have half of what they cover in common."""
+    return 2 * (mask & other).sum() >= (mask | other).sum()
 
 
 def same_object(image, mask, new, expected):
@@ -161,15 +178,29 @@ def same_object(image, mask, new, expected):
     return best
 
 
-def follows(image, mask, new, direction):
-    """Tell whether the object has moved as far as was asked for, and where."""
-    before = centroid(mask)
-    after = same_object(image, mask, new, before + MOVE * direction)
+class Move(NamedTuple):
+    """An object of an image, and where it is to go."""
+
+    index: int
+    mask: np.ndarray
+    others: list
+    direction: np.ndarray
+
+
+def outcome(image, move, new):
+    """Tell if an object has moved, if as a whole, and if all others stay (or NaN)."""
+    before = centroid(move.mask)
+    after = same_object(image, move.mask, new, before + MOVE * move.direction)
+    found = find_objects(new)
+    stay = [any(is_same(other, mask) for mask in found) for other in move.others]
+    stay = all(stay) if stay else np.nan
     if after is None:
-        return False
+        return False, False, stay
     shift = centroid(after) - before
     length = np.linalg.norm(shift)
-    return AT_LEAST <= length <= AT_MOST and shift @ direction >= length * 0.5**0.5
+    straight = shift @ move.direction >= length * 0.5**0.5
+    moved = AT_LEAST <= length <= AT_MOST and straight
+    return moved, moved and is_same(after, moved_mask(move.mask, move.direction)), stay
 
 
 def is_gone(mask, new):
@@ -184,39 +215,28 @@ def as_colour(images):
     return images if images.ndim == 4 else np.repeat(images[..., None], 3, axis=3)
 
 
-def choose_objects(images, rng):
-    """Return an object of each image that has one, and two ways to move it.
-
-    Returns
-    -------
-    list of (int, mask, list of (direction or None))
-        The image's index, the object's mask, the direction that leads most inward, and
-        the first in which the object has room.
-    """
-    chosen = []
+def choose_moves(images, rng):
+    """Return moves of an object of each image: inward, and to where there is room."""
+    inward, roomy = [], []
     for k, image in enumerate(images):
         masks = find_objects(image)
-        if masks:
-            mask = masks[rng.integers(len(masks))]
-            free = (way for way in ways(mask) if has_room(mask, masks, way))
-            chosen.append((k, mask, [ways(mask)[0], next(free, None)]))
-    return chosen
+        if not masks:
+            continue
+        mask = masks.pop(rng.integers(len(masks)))
+        inward.append(Move(k, mask, masks, ways(mask)[0]))
+        free = [way for way in ways(mask) if has_room(mask, masks, way)]
+        roomy += [Move(k, mask, masks, way) for way in free[:1]]
+    return inward, roomy
 
 
-def share_moved(images, chosen, which, paint):
-    """Return the share, in %, of objects that follow, of all that can be moved so.
-
-    ``paint`` takes a list of (index of an image, mask, direction) and returns images;
-    ``which`` is 0 for the way inward, 1 for that where there is room.
-    """
-    tasks = [(k, mask, ways[which]) for k, mask, ways in chosen]
-    tasks = [task for task in tasks if task[2] is not None]
+def shares(images, moves, painted):
+    """Return the shares, in %, of objects moved, moved as a whole, and others' stay."""
     results = [
-        follows(images[k], mask, new, direction)
-        for (k, mask, direction), new in zip(tasks, paint(tasks), strict=True)
+        outcome(images[move.index], move, new)
+        for move, new in zip(moves, painted, strict=True)
         if new is not None
     ]
-    return 100 * np.mean(results or np.nan)
+    return 100 * np.nanmean(np.reshape(results or [[np.nan] * 3], (-1, 3)), axis=0)
 
 
 def step_to(B, k, blob, direction):
@@ -230,32 +250,43 @@ def edited_figures(gan, seed):
     images, B = gan.sample(N_SAMPLES, random_state=seed, return_blobs=True)
     images, maps = as_colour(images), gan.opacity_maps(B)
     side, rng = images.shape[1], np.random.default_rng(seed)
-    chosen = choose_objects(images, rng)
+    inward, roomy = choose_moves(images, rng)
 
-    def moved(k, blob, direction):
+    def painted(k, blob, direction):
         step = step_to(B, k, blob, MOVE / side * direction)
         return as_colour(gan.render(edit(B[k : k + 1], blob, move=step)))[0]
 
-    def owners(tasks):
-        return [moved(k, owner(maps[k], mask), way) for k, mask, way in tasks]
+    def by_owner(move):
+        return painted(move.index, owner(maps[move.index], move.mask), move.direction)
 
-    def others(tasks):
-        for k, mask, way in tasks:
-            seen = set(np.flatnonzero(maps[k, 1:].max(axis=(1, 2)) > 0.3))
-            seen = sorted(seen - {owner(maps[k], mask)})
-            yield moved(k, rng.choice(seen), way) if seen else None
+    def by_another(move):
+        seen = set(np.flatnonzero(maps[move.index, 1:].max(axis=(1, 2)) > 0.3))
+        seen = sorted(seen - {owner(maps[move.index], move.mask)})
+        return painted(move.index, rng.choice(seen), move.direction) if seen else None
 
-    def removed(k, mask):
-        B_new = edit(B[k : k + 1], owner(maps[k], mask), remove=True)
-        return is_gone(mask, as_colour(gan.render(B_new))[0])
+    def removed(move):
+        one = B[move.index : move.index + 1]
+        new = edit(one, owner(maps[move.index], move.mask), remove=True)
+        return is_gone(move.mask, as_colour(gan.render(new))[0])
 
+    def is_own(move):
+        own, *others = [
+            owner(maps[move.index], mask) for mask in (move.mask, *move.others)
+        ]
+        return own not in others
+
+    moved, whole, stay = shares(images, roomy, map(by_owner, roomy))
     return {
-        "moved": share_moved(images, chosen, 1, owners),
-        "moved_other": share_moved(images, chosen, 1, others),
-        "with_room": 100 * np.mean([ways[1] is not None for _, _, ways in chosen]),
-        "moved_inward": share_moved(images, chosen, 0, owners),
-        "removed": 100 * np.mean([removed(k, mask) for k, mask, _ in chosen]),
-        "with_object": 100 * len(chosen) / len(images),
+        "moved": moved,
+        "moved_other": shares(images, roomy, map(by_another, roomy))[0],
+        "moved_whole": whole,
+        "others_stay": stay,
+        "own": 100 * np.mean([is_own(move) for move in inward if move.others]),
+        "with_room": 100 * len(roomy) / len(inward),
+        "moved_inward": shares(images, inward, map(by_owner, inward))[0],
+        "removed": 100 * np.mean([removed(move) for move in inward]),
+        "with_object": 100 * len(inward) / len(images),
+        "objects": np.mean([1 + len(move.others) for move in inward]),
     }
 
 
@@ -356,8 +387,9 @@ def run(args):
     done = {}
     for seed in args.seeds:
         path = args.output / f"seed_{seed}.json"
-        if path.exists():
-            done[seed] = json.loads(path.read_text())
+        known = json.loads(path.read_text()) if path.exists() else {}
+        if not FIGURES.keys() - known:  # else it lacks what is measured since
+            done[seed] = known
             continue
         gan, minutes = fit(args, seed)
         # No seed of the training's worlds, and no digit of theirs.
@@ -385,21 +417,22 @@ def truth(args):
         world, n = 20_000 + seed, 2 * N_SAMPLES
         originals, centers = make_images(args, n, world)
         images = as_colour(originals)
-        chosen = choose_objects(images, np.random.default_rng(seed))
+        inward, roomy = choose_moves(images, np.random.default_rng(seed))
 
-        def painted(tasks, world=world, n=n, centers=centers, images=images):
-            side, moves = images.shape[1], [None] * n
-            for k, mask, way in tasks:
+        def painted(chosen, world=world, n=n, centers=centers, images=images):
+            side, steps = images.shape[1], [None] * n
+            for k, mask, _, way in chosen:
                 gaps = np.linalg.norm(centers[k] - centroid(mask) / side, axis=1)
-                moves[k] = int(gaps.argmin()), MOVE / side * way
-            new, _ = make_images(args, n, world, moves=moves)
-            return [as_colour(new)[k] for k, _, _ in tasks]
+                steps[k] = int(gaps.argmin()), MOVE / side * way
+            new, _ = make_images(args, n, world, moves=steps)
+            return [as_colour(new)[move.index] for move in chosen]
 
-        room, inward = (share_moved(images, chosen, k, painted) for k in (1, 0))
-        share = 100 * np.mean([ways[1] is not None for _, _, ways in chosen])
+        moved, whole, stay = shares(images, roomy, painted(roomy))
         print(
-            f"world {world}: {share:.1f} % of objects have room to move; moved, of "
-            f"these {room:.1f} %; of all, inward, {inward:.1f} %"
+            f"world {world}: {100 * len(roomy) / len(inward):.1f} % of objects have "
+            f"room; of these {moved:.1f} % moved, {whole:.1f} % as a whole, in "
+            f"{stay:.1f} % the others stayed; inward, "
+            f"{shares(images, inward, painted(inward))[0]:.1f} % of all moved"
         )
 
 

@@ -117,7 +117,8 @@ def make_digits_world(
 ):
     """Draw two digits of a part of MNIST on each canvas, which do not touch.
 
-    Parameters are those of :func:`make_world`.
+    Parameters are those of :func:`make_world`, but that what ``moves`` would take out
+    of the canvas is painted at its edge.
 
     Returns
     -------
@@ -134,7 +135,6 @@ def make_digits_world(
             corners = rng.integers(0, side - 27, size=(2, 2))
             if abs(corners[0] - corners[1]).max() >= 24:
                 break
-        # What would leave the canvas is painted at its edge.
         corners = _moved(corners, move, side).clip(0, side - 28)
         places = []
         for (left, top), digit in zip(

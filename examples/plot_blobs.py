@@ -50,7 +50,8 @@ plt.show()
 # -----
 # In each image the blob without which it changes most is moved across the middle, by
 # five pixels; removed; made larger; and given the looks of the one in the image before.
-# Functions of ``sklgan.blobs`` change nothing in place.
+# Functions of ``sklgan.blobs`` change nothing in place. After so short a training not
+# all of it succeeds: of a blob that paints more than a thing, a smear is moved or left.
 
 B = gan.find(X_new, refine=200)
 painted = gan.render(B).astype(float)
