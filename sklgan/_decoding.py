@@ -14,6 +14,8 @@ from joblib import Parallel, delayed, effective_n_jobs
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from sklearn.utils import gen_batches
 
+from sklgan._listing import GLOB
+
 CHANNELS = (1, 3, 4)
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
@@ -40,7 +42,6 @@ _CHUNK = 32
 _PNG_EXIF = {"exif", "Raw profile type exif", "XML:com.adobe.xmp", "xmp"}
 _WIDTH_TAG, _HEIGHT_TAG, _ORIENTATION_TAG = 0x0100, 0x0101, 0x0112
 _QUARTER_TURNS = {5, 6, 7, 8}
-_GLOB = 'sorted(Path(folder).glob("*.png"))'
 
 
 class ImageDecodeError(ValueError):
@@ -80,69 +81,6 @@ def check_image_shape(image_shape):
             "last, (h, w, c), and c is 1, 3 or 4."
         )
     return sizes
-
-
-def list_pictures(X):
-    """Tell whether X is a sequence of pictures, and list them.
-
-    Parameters
-    ----------
-    X : object
-        What the user passed.
-
-    Returns
-    -------
-    pictures : list of (str, path-like or PIL image) or None
-        None where X is something else, such as an array of numbers.
-
-    Raises
-    ------
-    TypeError or ValueError
-        If X is one picture instead of a sequence, mixes pictures and others, or holds
-        files' bytes, open files, or columns of text in a data frame.
-    """
-    _refuse_text(X)
-    if isinstance(X, (str, bytes, os.PathLike)):
-        raise TypeError(
-            f"X is a single path, {str(X)!r}. Pass a list of paths, "
-            f"such as [{str(X)!r}] or {_GLOB}."
-        )
-    if _is_image(X):
-        raise TypeError(
-            f"X is a single PIL image of size {X.size}. Pass a list of them: [image]."
-        )
-    first = _first_item(X)
-    if isinstance(first, (bytes, bytearray)) or hasattr(first, "read"):
-        file = "item" if hasattr(first, "read") else "io.BytesIO(item)"
-        raise TypeError(
-            f"X is a sequence of {type(first).__name__}. Open encoded images first: "
-            f"[Image.open({file}) for item in X]."
-        )
-    for kind, name in (((str, os.PathLike), "path"), (Image.Image, "PIL image")):
-        if isinstance(first, kind):
-            pictures = list(X)
-            for index, item in enumerate(pictures):
-                if not isinstance(item, kind):
-                    raise TypeError(
-                        f"X is a list of {name}s, but X[{index}] is "
-                        f"{type(item).__name__} ({item!r:.80}). Remove it, or make "
-                        f"every item a {name}."
-                    )
-            return pictures
-    return None
-
-
-def _refuse_text(X):
-    """Raise an error if X is a data frame whose first row holds a text, or a path."""
-    is_frame = hasattr(X, "columns") and hasattr(X, "to_numpy")
-    for row in X[:1].to_numpy() if is_frame else []:
-        for name, value in zip(X.columns, row, strict=True):
-            if isinstance(value, str | os.PathLike):
-                raise ValueError(
-                    f"X is a data frame with {value!r:.80} in its column {name!r}, but "
-                    "numbers are needed. Pass paths of images as a column alone, "
-                    f"X[{name!r}]; leave other columns of text out, or encode them."
-                )
 
 
 def decode_pictures(pictures, image_shape=None):
@@ -268,22 +206,6 @@ def _raise_if_error(picture):
         raise picture
 
 
-def _is_image(picture):
-    """Tell whether picture is a PIL image."""
-    return isinstance(picture, Image.Image)
-
-
-def _first_item(X):
-    """Return the first item of a list, tuple or one-dimensional column of objects."""
-    if isinstance(X, (list, tuple)):
-        return X[0] if X else None
-    shape = getattr(X, "shape", None)
-    if not isinstance(shape, tuple) or len(shape) != 1 or shape[0] == 0:
-        return None
-    kind = getattr(getattr(X, "dtype", None), "kind", "O")
-    return next(iter(X)) if kind in "OSU" else None
-
-
 def _over_pictures(function, pictures):
     """List function(picture, index) over pictures, in threads where they are files."""
 
@@ -291,7 +213,7 @@ def _over_pictures(function, pictures):
         return [function(pictures[i], i) for i in range(chunk.start, chunk.stop)]
 
     # PIL images are not safe to decode in two threads, and X may hold one twice.
-    n_jobs = 1 if _is_image(pictures[0]) else effective_n_jobs(-1)
+    n_jobs = 1 if isinstance(pictures[0], Image.Image) else effective_n_jobs(-1)
     size = max(1, min(_CHUNK, len(pictures) // n_jobs))
     batches = list(gen_batches(len(pictures), size))
     # Threads, whatever joblib backend the user chose: all write into one array.
@@ -303,7 +225,7 @@ def _over_pictures(function, pictures):
 
 def _name(picture, index):
     """Name a picture for a message."""
-    if _is_image(picture):
+    if isinstance(picture, Image.Image):
         return f"X[{index}] (a PIL image)"
     if isinstance(picture, EncodedImage):
         return picture.name
@@ -315,7 +237,7 @@ def _refusal(picture, index, error):
     if isinstance(error, FileNotFoundError):
         reason = "there is no such file"
     elif isinstance(error, IsADirectoryError):
-        reason = f"it is a folder, whose files are listed by {_GLOB}"
+        reason = f"it is a folder, whose files are listed by {GLOB}"
     elif isinstance(error, UnidentifiedImageError):
         reason = "it is not an image in a format that Pillow reads"
     elif isinstance(
@@ -337,7 +259,7 @@ def _refusal(picture, index, error):
 
 def _open(picture):
     """Return a context that gives the PIL image of a picture."""
-    if _is_image(picture):
+    if isinstance(picture, Image.Image):
         return nullcontext(picture)
     encoded = isinstance(picture, EncodedImage)
     return Image.open(BytesIO(picture.data) if encoded else picture)

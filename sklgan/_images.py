@@ -16,12 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, gen_batches
 from sklearn.utils.validation import validate_data
 
-from sklgan._decoding import (
-    CHANNELS,
-    check_image_shape,
-    decode_pictures,
-    list_pictures,
-)
+from sklgan._decoding import CHANNELS, check_image_shape, decode_pictures
+from sklgan._listing import list_pictures
 from sklgan._mapping import find_mapping
 from sklgan._namespaces import is_dispatched, moments, numpy_dtype, to_tensor
 from sklgan._sequences import ImageSequence

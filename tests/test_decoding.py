@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 from sklearn.base import BaseEstimator
 
 from sklgan._images import check_images
+from sklgan._listing import list_pictures
 
 
 class Gate(BaseEstimator):
@@ -316,3 +317,14 @@ def test_a_data_frame_of_paths_names_the_column(tmp_path):
     with pytest.raises(ValueError, match=r"00.png' in its column 'path'.* X\['path'\]"):
         Gate().fit(frame)
     assert Gate().fit(frame["path"]).image_shape_ == (6, 7, 1)
+
+
+def test_a_data_frame_of_numbers_is_none_of_pictures():
+    """Nor is one of numbers written as text; whatever its index."""
+    values = np.random.default_rng(0).random((6, 4))
+    index = [3.5, 0.5, 9.5, 2.5, 1.5, 7.5]
+    assert list_pictures(pd.DataFrame(values, index=index)) is None
+    assert list_pictures(pd.DataFrame(values.astype(str), index=index)) is None
+    with pytest.raises(ValueError, match="'a' in its column 1"):
+        list_pictures(pd.DataFrame([[0, "a"], [1, "b"]], index=[3.5, 0.5]))
+    assert list_pictures(pd.DataFrame(values)[:0]) is None

@@ -333,7 +333,7 @@ def with_value(value, *shape):
         ([["a", "b"], ["c", "d"]], ValueError, "X has dtype <U1 .* numbers"),
         (np.full((2, 2, 2), "a"), ValueError, "X has dtype <U1"),
         (np.zeros((3, 2), dtype="datetime64[s]"), ValueError, "X has dtype datetime64"),
-        (pd.DataFrame({"file": ["a.png", "b.png"]}), ValueError, "could not convert"),
+        (pd.DataFrame({"file": ["a.png", "b.png"]}), ValueError, r"alone, X\['file'\]"),
         (np.array([[1, {}], [2, 3]], dtype=object), TypeError, "must be a string or"),
         ({}, TypeError, "must be a string or"),
         (None, ValueError, "Expected 2D array, got scalar"),

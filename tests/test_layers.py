@@ -26,6 +26,7 @@ PARTS = {
     "_inversion",
     "_labels",
     "_leakage",
+    "_listing",
     "_namespaces",
     "_newton",
     "_objectives",
@@ -76,8 +77,9 @@ MAY_IMPORT = {
     "_autoencoder": {"_placement", "_tensors"},
     "_blob_arrays": {"_inference", "_tensors", "blobs", "networks"},
     "_checkpoint": {"_files", "_placement"},
+    "_decoding": {"_listing"},
     "_class_losses": {"_architecture", "_labels", "_placement", "_tensors", "losses"},
-    "_images": {"_decoding", "_mapping", "_namespaces", "_sequences"},
+    "_images": {"_decoding", "_listing", "_mapping", "_namespaces", "_sequences"},
     "_features": {"_inference", "_tensors"},
     "_foreign": {"_decoding", "_state_files", "networks"},
     "_grid": {"_files"},
@@ -137,7 +139,7 @@ MAY_IMPORT = {
 # Third-party package -> the only modules that may import it.
 RESERVED = {
     "skorch": {"_training"},
-    "PIL": {"_decoding", "_display", "_grid", "_images"},
+    "PIL": {"_decoding", "_display", "_grid", "_images", "_listing"},
     "matplotlib": {"_blobs_display", "_display", "inspection"},
 }
 
