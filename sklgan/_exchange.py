@@ -141,7 +141,7 @@ class ExchangeMixin:
             for name in (_PARTS if part == "both" else [part])
         }
         data = to_file_bytes(states.get(part, states), path)
-        write_whole(path, data, parameter="path")
+        write_whole(path, data, parameter="path", shared=True)
 
     def export_onnx(self, path, part="generator"):
         """Write a network as an ONNX graph that needs neither sklgan nor PyTorch.
@@ -173,7 +173,7 @@ class ExchangeMixin:
         _check_choice("part", part, tuple(GRAPHS))
         path = check_folder(path)
         _present(self, "generator" if part == "generator" else "discriminator")
-        write_whole(path, onnx_bytes(self, part), "graph", "path")
+        write_whole(path, onnx_bytes(self, part), "graph", "path", shared=True)
 
 
 def _check_choice(name, value, choices):

@@ -44,8 +44,11 @@ def write_whole(path, data, what="checkpoint", parameter="checkpoint", shared=Fa
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-        _sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:  # were it Ctrl-C
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise OSError(
             error.errno,
             f"The {what} could not be written ({error.strerror}); what was in the "
@@ -53,10 +56,9 @@ def write_whole(path, data, what="checkpoint", parameter="checkpoint", shared=Fa
             f"or set another folder as {parameter}",
             str(path),
         ) from error
-    finally:
-        # It is there only if something, were it Ctrl-C, broke in.
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
+    # Some systems refuse this; the file is there then, if not yet for a power failure.
+    with suppress(OSError):
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder):

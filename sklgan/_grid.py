@@ -39,7 +39,7 @@ def image_grid(images, data_range, n_columns=None):
     return grid
 
 
-def write_grid(path, grid, *, scale=1):
+def write_grid(path, grid, *, scale=1, parameter="path"):
     """Write a grid to a PNG file.
 
     Parameters
@@ -50,14 +50,18 @@ def write_grid(path, grid, *, scale=1):
         Values in [0, 1]; 1, 3 or 4 channels.
     scale : int, default=1
         Side of the square that a pixel becomes.
+    parameter : str, default="path"
+        What the user told where to write with, for the message.
 
     Raises
     ------
     ValueError
         If the ending or ``scale`` is another.
+    OSError
+        If it cannot be written.
     """
     path = _check_ending(path, ".png")
-    _write(path, _picture(grid, scale))
+    _write(path, _picture(grid, scale), parameter)
 
 
 def write_film(path, grids, *, duration, scale=1):
@@ -88,7 +92,7 @@ def write_film(path, grids, *, duration, scale=1):
         )
     first, *others = [_picture(_on_white(grid), scale) for grid in grids]
     options = {"save_all": True, "append_images": others, "loop": 0}
-    _write(path, first, duration=round(1000 * duration), **options)
+    _write(path, first, "path", duration=round(1000 * duration), **options)
 
 
 def _check_ending(path, ending):
@@ -116,8 +120,8 @@ def _on_white(grid):
     return grid[..., :3] * alpha + 1 - alpha
 
 
-def _write(path, picture, **options):
+def _write(path, picture, parameter, **options):
     """Write a PIL image to a file, of the format that its ending says."""
     encoded = BytesIO()
     picture.save(encoded, format=path.suffix[1:].upper(), **options)
-    write_whole(path, encoded.getvalue(), "picture", "path", shared=True)
+    write_whole(path, encoded.getvalue(), "picture", parameter, shared=True)

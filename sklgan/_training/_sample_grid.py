@@ -120,6 +120,7 @@ class SampleGrid(Callback):
             return
         grid = image_grid(images.transpose(0, 2, 3, 1), (-1, 1), self.n_columns)
         if self.folder is not None:
-            write_grid(Path(self.folder) / f"epoch_{net.n_epochs:04d}.png", grid)
+            path = Path(self.folder) / f"epoch_{net.n_epochs:04d}.png"
+            write_grid(path, grid, parameter="folder")
         if self.writer is not None:
             self.writer.add_image(self.tag, grid, net.n_epochs, dataformats="HWC")
