@@ -79,7 +79,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
     perceptual : {"discriminator", "lpips"} or callable, default="discriminator"
         What tells the encoder how alike two images look: the discriminator's features,
         LPIPS if the package ``lpips`` is installed with its weights, or a function of
-        two tensors (n, c, h, w) in [-1, 1] that returns n distances, as a tensor.
+        two tensors (n, c, h, w) in [-1, 1], for flat X of (n, d) standardised, that
+        returns n distances, as a tensor.
 
     encoder_epochs : "auto" or int, default="auto"
         Passes over X in which the encoder is trained, when the GAN has been; half of
@@ -158,7 +159,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         A row an epoch: ``epoch``, ``d_loss``, ``g_loss``, ``duration`` in seconds.
 
     encoder_history_ : list of dict
-        A row an epoch of the encoder: ``epoch``, ``loss``, ``duration``.
+        A row an epoch of the encoder in the last fit: ``epoch``, ``loss``,
+        ``duration``.
 
     n_iter_ : int
         Epochs run, those of earlier fits included with ``warm_start``.

@@ -127,8 +127,20 @@ class BlobsDisplay:
         -------
         grid : ndarray of shape (height, width, 3), float
             Values in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If there are not as many maps as images, blobs and a background.
         """
-        maps = np.asarray(self.opacity_maps)[:, 1:]
+        maps = np.asarray(self.opacity_maps)
+        if maps.ndim != 4 or maps.shape[:2] != (len(self.images), 1 + len(colors)):
+            raise ValueError(
+                f"opacity_maps of shape {maps.shape} do not belong to "
+                f"{len(self.images)} images of {len(colors)} blobs; pass "
+                "gan.opacity_maps(blobs) of all of them, the background's included."
+            )
+        maps = maps[:, 1:]
         drawn = np.einsum("nkhw,kc->nhwc", maps, np.asarray(colors, dtype=float))
         rows = [self.images] if self.painted is None else [self.images, self.painted]
         rows = [self._scaled(images) for images in rows]

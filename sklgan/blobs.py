@@ -19,8 +19,6 @@ foremost:
     What a blob is, and what it looks like, in a model's own terms.
 ``background_feature``, ``background_style`` : (feature_dim,) and (style_dim,)
     The same of what is behind all blobs.
-
-All functions here return new arrays.
 """
 
 from numbers import Integral
@@ -177,15 +175,21 @@ def check_blobs(B):
         If a value is NaN or infinite, a size negative, an aspect not positive, or a
         blob's centre outside the image; the message says which.
     """
+    B = _check_values(B)
+    for name in ("x", "y"):
+        outside = (B[name] < 0) | (B[name] > 1)
+        remedy = "lies outside the image, 0 to 1; remove the blob, or move it back"
+        _refuse(outside & (B["size"] > 0), B[name], name, remedy)
+    return B
+
+
+def _check_values(B):
+    """Refuse what :func:`check_blobs` does but for centres, which an edit may mend."""
     B = _as_blobs(B)
     for name in B.dtype.names:
         _refuse(~np.isfinite(B[name]), B[name], name, "is not finite")
     _refuse(B["size"] < 0, B["size"], "size", "is negative; 0 removes a blob")
     _refuse(B["aspect"] <= 0, B["aspect"], "aspect", "is not positive")
-    for name in ("x", "y"):
-        outside = (B[name] < 0) | (B[name] > 1)
-        remedy = "lies outside the image, 0 to 1; remove the blob, or move it back"
-        _refuse(outside & (B["size"] > 0), B[name], name, remedy)
     return B
 
 
@@ -258,10 +262,10 @@ def edit(
     B : ndarray of shape (n_samples,), structured
         Blobs; they stay as they are.
     blob : int
-        Which blob, from 0.
+        Which blob, from 0; negative ones count from the last.
     move : pair of float, default=None
         ``(dx, dy)``, in parts of the image's width and height, to the right and down.
-        One pair for all images, or two arrays of shape (n_samples,).
+        One pair for all images, or a tuple of two arrays of shape (n_samples,).
     scale : float or array-like of shape (n_samples,), default=None
         Factor of the blob's length and breadth; its size grows with the square.
     rotate : float or array-like of shape (n_samples,), default=None
@@ -283,8 +287,8 @@ def edit(
     Raises
     ------
     ValueError
-        If there is no such blob, a vector has another length, an amount is no number,
-        or what comes out is refused by :func:`check_blobs`.
+        If there is no such blob, a vector has another length, an amount is no number, a
+        flag no bool, or what comes out is refused by :func:`check_blobs`.
 
     References
     ----------
@@ -301,8 +305,12 @@ def edit(
     >>> edit(B, 1, remove=True)["size"][0].tolist()
     [1.0, 0.0, 1.0]
     """
-    check_blobs(B)
+    _check_values(B)
     blob = _blob_number(B, blob)
+    if not {type(remove), type(copy)} <= {bool, np.bool_}:
+        raise ValueError(
+            f"remove={remove!r} and copy={copy!r} should be True or False."
+        )
     sources = {"feature": feature_from, "style": style_from}
     vectors = {
         name: _vector(B, name, source)
@@ -336,8 +344,11 @@ def edit(
 
 def _pair(move):
     """Return dx and dy."""
-    if not isinstance(move, (tuple, list, np.ndarray)) or len(move) != 2:
-        raise ValueError(f"move={move!r} should be a pair (dx, dy).")
+    is_pair = isinstance(move, (tuple, list)) or np.shape(move) == (2,)
+    if not is_pair or len(move) != 2:
+        raise ValueError(
+            f"move={move!r} should be a pair, (dx, dy) or (steps[:, 0], steps[:, 1])."
+        )
     return move
 
 

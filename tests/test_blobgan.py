@@ -224,6 +224,16 @@ def test_display_draws_blobs_where_they_are(gan, digits):
     plt.close("all")
 
 
+def test_display_refuses_maps_of_others(gan, digits):
+    """Of more images, or without the background."""
+    X = digits[0][:3]
+    B = gan.find(X)
+    maps = gan.opacity_maps(B)
+    for wrong in (maps[:2], maps[:, 1:], maps[0]):
+        with pytest.raises(ValueError, match="do not belong to 3 images of 3 blobs"):
+            BlobsDisplay(X, B, wrong).grid(np.eye(3))
+
+
 def test_display_takes_what_fit_takes(tmp_path):
     """Files and pictures of any size, which are cropped as in ``fit``."""
     X = np.random.default_rng(0).integers(256, size=(6, 8, 12, 3), dtype=np.uint8)

@@ -150,6 +150,9 @@ def test_a_blob_that_is_not_there_is_named(B, blob):
         ({"scale": [1.0, 2.0]}, "scale=.*one for each of the 3 images"),
         ({"rotate": "a"}, "rotate='a' should be a number"),
         ({"rotate": np.inf}, "rotate=inf should be finite"),
+        ({"move": np.zeros((2, 2))}, r"a pair, \(dx, dy\) or \(steps\[:, 0\]"),
+        ({"remove": 2}, "remove=2 and copy=False should be True or False"),
+        ({"copy": 3}, "copy=3 should be True or False"),
         ({"move": (0.1, "b")}, "dy of move='b' should be a number"),
         ({"move": (np.zeros(5), 0.0)}, "dx of move=.*one for each of the 3 images"),
         ({"style_from": 7}, "style_from=7 is no blob"),
@@ -182,6 +185,17 @@ def test_blobs_that_cannot_be_painted_are_named(B, name, value, message):
     B[name][(1,) if name.startswith("background") else (1, 2)] = value
     with pytest.raises(ValueError, match=message):
         check_blobs(B)
+
+
+def test_a_blob_outside_can_be_moved_back_or_removed(B):
+    """As the message says; another edit leaves it where it may not be."""
+    B = B.copy()
+    B["x"][0, 2] = 1.2
+    moved = edit(B, 2, move=(-0.5, 0.0))
+    assert_allclose(moved["x"][0, 2], 0.7, rtol=1e-6)
+    assert check_blobs(edit(B, 2, remove=True))["size"][0, 2] == 0
+    with pytest.raises(ValueError, match="x=1.2.* of blob 2 of image 0 lies outside"):
+        edit(B, 1, scale=0.5)
 
 
 def test_a_blob_that_is_not_there_may_lie_anywhere(B):
