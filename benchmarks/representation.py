@@ -35,7 +35,7 @@ from skorch.callbacks import Callback
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from _kmeans_patches import KMeansPatches
-from _linear_evaluation import choose_strength, standardize
+from _linear_evaluation import N_FOLDS, choose_strength, standardize
 
 from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier, TorchLinearSVC
 from sklgan._tensors import resolve_device
@@ -82,6 +82,8 @@ def parse_arguments(arguments):
         parser.error("say how long to train: --minutes or --epochs")
     if args.holdout and args.work == "digits":
         parser.error("digits have no training images to spare for --holdout")
+    if any(n != "all" and int(n) < N_FOLDS for n in args.labels):
+        parser.error(f"C is chosen in {N_FOLDS} folds: --labels {N_FOLDS} or more")
     args.rows = ROWS if "all" in args.rows else args.rows
     return args
 
@@ -208,7 +210,7 @@ def logistic_regression(F, y, args, seed):
     search = GridSearchCV(
         LogisticRegression(max_iter=300),
         {"C": [10.0**k / squared_length for k in (1, 2, 3, 4, 5)]},
-        cv=3,
+        cv=N_FOLDS,
     )
     C = search.fit(F_some, y_some).best_params_["C"] * len(some) / len(F)
     return LogisticRegression(C=C, max_iter=300)

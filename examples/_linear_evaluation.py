@@ -5,6 +5,9 @@ from sklearn.model_selection import StratifiedKFold
 
 from sklgan import TorchLinearSVC
 
+# In which C is chosen, so that a class needs as many rows.
+N_FOLDS = 3
+
 
 def evaluate_features(F_train, y_train, F_test, y_test, cv_rows, device, seed, say):
     """Return the figures of a linear classifier of features, which it standardises.
@@ -49,7 +52,7 @@ def choose_strength(F, y, cv_rows, device, seed, say):
     if len(F) > cv_rows:
         rows = np.random.RandomState(seed).choice(len(F), cv_rows, replace=False)
         F, y = F[rows], y[rows]
-    splitter = StratifiedKFold(3, shuffle=True, random_state=seed)
+    splitter = StratifiedKFold(N_FOLDS, shuffle=True, random_state=seed)
     folds = list(splitter.split(F, y))
     # The squared length of the rows scales out, so that one grid serves all features.
     squared_length = float(np.vdot(F, F)) / len(F)

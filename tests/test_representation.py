@@ -73,3 +73,13 @@ def test_figures_are_kept_by_what_decides_them(script, tmp_path, capsys):
     assert sorted(key.partition("minutes=")[2][:3] for key in kept) == ["1.0", "2.0"]
     assert all("device=" in key for key in kept)
     assert "rotation-alone, last" in capsys.readouterr().out
+
+
+def test_fewer_labels_than_folds_are_refused_before_anything(script, tmp_path, capsys):
+    """C could not be chosen for them."""
+    with pytest.raises(SystemExit):
+        script.main(
+            [*TINY, "--epochs", "1", "--labels", "2", "--output", str(tmp_path)]
+        )
+    assert "--labels 3 or more" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
