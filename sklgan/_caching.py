@@ -1,10 +1,10 @@
 """A cache of decoded images: a ``.npy`` file that remembers what it was made from."""
 
 import os
-import threading
-from contextlib import suppress
 
 import numpy as np
+
+from sklgan._files import whole_file
 
 # Stands behind the array, where np.load does not look.
 _MARK = b"\nsklgan cache of "
@@ -32,23 +32,13 @@ def write_cache(path, shape, parts, digest):
     if path.suffix != ".npy":
         raise ValueError(f"path={str(path)!r} should end in .npy.")
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    # A name of its own: others may be writing the same cache.
-    own = f"{path.name}.{os.getpid()}-{threading.get_ident()}.part"
-    part_path = path.with_name(own)
     try:
-        with open(part_path, "wb") as file:
+        with whole_file(path, shared=True) as file:
             np.lib.format.write_array_header_1_0(file, header)
             for part in parts:
                 file.write(part.data)
             file.write(_MARK + digest.encode())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part_path, path)
-    except BaseException as error:
-        with suppress(OSError):
-            part_path.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
+    except OSError as error:
         raise OSError(
             error.errno,
             f"The cache could not be written ({error.strerror}), and nothing is left "

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from contextlib import suppress
+import threading
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -14,6 +15,28 @@ def check_folder(path):
             errno.ENOENT, "There is no folder for this file; make it first", str(path)
         )
     return path
+
+
+@contextmanager
+def whole_file(path, *, shared):
+    """Open a binary file that takes its path when all is written and on the disk.
+
+    Whatever breaks in, were it Ctrl-C, leaves what was at the path before. With
+    ``shared``, others may be writing the same file: each writes a part of its own,
+    which stays there if it is killed. Else the next one's takes its place.
+    """
+    own = f".{os.getpid()}-{threading.get_ident()}" if shared else ""
+    part = path.with_name(f"{path.name}{own}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
 
 
 def write_whole(path, data, what="checkpoint", parameter="checkpoint", shared=False):
@@ -28,27 +51,17 @@ def write_whole(path, data, what="checkpoint", parameter="checkpoint", shared=Fa
     what, parameter : str
         What is written, and what the user told where with, for the message.
     shared : bool
-        Whether other processes may write it at the same time. A process that is killed
-        then leaves a part of its own; else the next one's takes its place.
+        As for :func:`whole_file`.
 
     Raises
     ------
     OSError
         If it cannot be written; what was there before is still there.
     """
-    own = f".{os.getpid()}" if shared else ""
-    part = path.with_name(f"{path.name}{own}.part")
     try:
-        with open(part, "wb") as file:
+        with whole_file(path, shared=shared) as file:
             file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException as error:  # were it Ctrl-C
-        with suppress(OSError):
-            part.unlink(missing_ok=True)
-        if not isinstance(error, OSError):
-            raise
+    except OSError as error:
         raise OSError(
             error.errno,
             f"The {what} could not be written ({error.strerror}); what was in the "

@@ -60,7 +60,7 @@ def list_pictures(X):
 
 def _refuse_text(X):
     """Raise an error if X is a data frame whose first row holds a text, or a path."""
-    is_frame = hasattr(X, "columns") and hasattr(X, "head")
+    is_frame = all(hasattr(X, name) for name in ("columns", "head", "to_numpy"))
     # By position, which a slice of rows is not under all indices of pandas.
     for row in X.head(1).to_numpy() if is_frame else []:
         for name, value in zip(X.columns, row, strict=True):

@@ -76,6 +76,7 @@ MAY_IMPORT = {
     "_architecture": {"augment", "networks"},
     "_autoencoder": {"_placement", "_tensors"},
     "_blob_arrays": {"_inference", "_tensors", "blobs", "networks"},
+    "_caching": {"_files"},
     "_checkpoint": {"_files", "_placement"},
     "_decoding": {"_listing"},
     "_class_losses": {"_architecture", "_labels", "_placement", "_tensors", "losses"},
