@@ -44,7 +44,13 @@ from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-from _blob_world import centroid, find_objects, make_digits_world, make_world
+from _blob_world import (
+    centroid,
+    find_objects,
+    make_digits_world,
+    make_world,
+    owner,
+)
 
 from sklgan import BlobGAN, BlobsDisplay
 from sklgan.blobs import edit
@@ -120,11 +126,6 @@ def make_images(args, n_samples, seed, subset="train", moves=None):
 
 
 # Objects and their blobs --------------------------------------------------------------
-
-
-def owner(maps, mask):
-    """Return the blob that is most seen in a mask, of maps (n_blobs + 1, h, w)."""
-    return int(np.argmax(maps[1:, mask].mean(axis=1)))
 
 
 def mask_at(masks, center):

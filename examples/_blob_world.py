@@ -112,6 +112,11 @@ def centroid(mask):
     return np.array([columns.mean() + 0.5, rows.mean() + 0.5])
 
 
+def owner(maps, mask):
+    """Return the blob that is most seen in a mask, of maps (n_blobs + 1, h, w)."""
+    return int(np.argmax(maps[1:, mask].mean(axis=1)))
+
+
 def make_digits_world(
     n_samples, data, *, subset="train", side=64, moves=None, random_state=None
 ):
