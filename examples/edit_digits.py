@@ -37,7 +37,7 @@ def parse_arguments(argv):
     add("--images", type=count, default=8000, help="to train on (8000)")
     add("--max-epochs", type=count, default=14, help="of the GAN (14)")
     add("--encoder-epochs", type=count, default=4, help="of the encoder (4)")
-    add("--refine", type=int, default=200, help="steps of the optimiser (200)")
+    add("--refine", type=count, default=200, help="steps of the optimiser (200)")
     return parser.parse_args(argv)
 
 

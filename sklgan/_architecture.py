@@ -94,8 +94,15 @@ def choose_augmentation(gan, name):
     return compose(names)
 
 
+def _by_parameter(architecture):
+    """Return an architecture with the generator's own parameters among the others."""
+    architecture = dict(architecture)
+    return {**architecture, **architecture.pop("generator_options", {})}
+
+
 def check_continuation(before, now):
     """Refuse to go on with other networks than those of the last fit."""
+    before, now = _by_parameter(before), _by_parameter(now)
     for name in {**before, **now}:
         old, new = before.get(name), now.get(name)
         if new != old:

@@ -404,7 +404,8 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         """Return the state with networks as NumPy arrays, free of any device."""
         state = dict(super().__getstate__())
         for name, value in state.items():
-            if isinstance(value, torch.nn.Module):
+            # What was learned; a module that is a parameter stays what the user gave.
+            if isinstance(value, torch.nn.Module) and name.endswith("_"):
                 state[name] = to_numpy(dict(value.state_dict()))
             else:
                 state[name] = without_namespace(value)

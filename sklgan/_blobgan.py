@@ -14,14 +14,13 @@ from sklearn.utils.validation import (
 )
 
 from sklgan._base import BaseGAN
-from sklgan._inversion import check_perceptual, encoder_builder, train_encoder
+from sklgan._blob_arrays import check_blob_generator
+from sklgan._blob_dtype import GEOMETRY, blob_dtype
+from sklgan._inversion import encoder_builder, train_encoder
 from sklgan._namespaces import like
 from sklgan._painting import BlobsMixin
+from sklgan._perceptual import check_perceptual
 from sklgan._tensors import resolve_device, to_torch, torch_seed
-from sklgan.blobs import (
-    GEOMETRY,
-    blob_dtype,
-)
 from sklgan.losses import d_lazy_r1, generator_loss
 
 
@@ -47,8 +46,8 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
     network : {"auto", "blobs"} or tuple, default="auto"
         ``"blobs"`` is all that ``"auto"`` takes. A pair of your own classes
         ``(Generator, Discriminator)`` keeps the contract of :mod:`sklgan.networks`; the
-        generator also takes ``n_blobs``, ``feature_dim`` and ``style_dim``, and has
-        ``layout`` and ``render`` as :class:`sklgan.networks.BlobGenerator`.
+        generator also takes ``n_blobs``, ``feature_dim`` and ``style_dim``, and has all
+        that :class:`sklgan.networks.BlobGenerator` has: derive it from that class.
 
     image_shape : tuple of int, default=None
         ``(h, w)`` or ``(h, w, c)`` of flattened images. Without it, rows of 2-D X are
@@ -78,13 +77,14 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
 
     perceptual : {"discriminator", "lpips"} or callable, default="discriminator"
         What tells the encoder how alike two images look: the discriminator's features,
-        LPIPS if the package ``lpips`` is installed with its weights, or a function of
-        two tensors (n, c, h, w) in [-1, 1], for flat X of (n, d) standardised, that
-        returns n distances, as a tensor.
+        LPIPS if the package ``lpips`` is installed with its weights, or a function, or
+        module, of two tensors (n, c, h, w) in [-1, 1], for flat X of (n, d)
+        standardised, that returns n distances, as a tensor. A module does not learn.
 
     encoder_epochs : "auto" or int, default="auto"
         Passes over X in which the encoder is trained, when the GAN has been; half of
-        ``max_epochs``, rounded up, by default.
+        ``max_epochs``, rounded up, by default. More than a checkpoint had go on from
+        there; as the loss follows a schedule, in one training it would end otherwise.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.
@@ -292,11 +292,15 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         ------
         TrainingDivergedError
             If a loss or a weight becomes NaN or infinite; the estimator then has the
-            weights of the last good epoch, and no encoder if it was not its turn.
+            weights of the last good epoch, and no encoder if it was not its turn; with
+            ``warm_start`` that of the last fit.
+        ValueError
+            If, among others, a network of your own is no blobs' generator.
         """
         with self._fitting():
             rows = self._prepare_fit(X, batch_norm=False)
             device = resolve_device(self.device)
+            check_blob_generator(self._architecture)
             check_perceptual(self, device)
             if not hasattr(self, "generator_"):
                 for name in ("encoder_", "encoder_history_"):

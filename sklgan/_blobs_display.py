@@ -4,13 +4,13 @@ import numpy as np
 from sklearn.utils import check_array
 
 from sklgan._blob_arrays import half_axes
+from sklgan._blob_dtype import check_blobs
 from sklgan._display import _axes, check_has_pictures
-from sklgan._grid import image_grid
+from sklgan._grid import image_grid, to_unit_range
 from sklgan._images import check_images
 from sklgan._inference import check_gan
 from sklgan._namespaces import without_namespace
 from sklgan._placement import read_rows
-from sklgan.blobs import check_blobs
 
 
 class BlobsDisplay:
@@ -131,20 +131,30 @@ class BlobsDisplay:
         Raises
         ------
         ValueError
-            If there are not as many maps as images, blobs and a background.
+            If images, blobs, what is painted of them and maps do not belong together.
         """
+        rows = [self.images] if self.painted is None else [self.images, self.painted]
+        rows = [self._scaled(images) for images in rows]
         maps = np.asarray(self.opacity_maps)
-        if maps.ndim != 4 or maps.shape[:2] != (len(self.images), 1 + len(colors)):
+        n, height, width, _ = rows[0].shape
+        if rows[-1].shape != rows[0].shape:
             raise ValueError(
-                f"opacity_maps of shape {maps.shape} do not belong to "
-                f"{len(self.images)} images of {len(colors)} blobs; pass "
+                f"painted of shape {np.shape(self.painted)} does not belong to images "
+                f"of shape {np.shape(self.images)}; pass gan.render(blobs)."
+            )
+        if len(self.blobs) != n:
+            raise ValueError(
+                f"blobs are those of {len(self.blobs)} images, but there are {n}."
+            )
+        if maps.shape != (n, 1 + len(colors), height, width):
+            raise ValueError(
+                f"opacity_maps of shape {maps.shape} do not belong to {n} images "
+                f"{height}x{width} of {len(colors)} blobs; pass "
                 "gan.opacity_maps(blobs) of all of them, the background's included."
             )
         maps = maps[:, 1:]
         drawn = np.einsum("nkhw,kc->nhwc", maps, np.asarray(colors, dtype=float))
-        rows = [self.images] if self.painted is None else [self.images, self.painted]
-        rows = [self._scaled(images) for images in rows]
-        return image_grid(np.concatenate([*rows, drawn]), (0, 1), len(drawn))
+        return image_grid(np.concatenate([*rows, drawn]), (0, 1), n)
 
     def _scaled(self, images):
         """Return images as RGB in [0, 1]."""
@@ -156,8 +166,7 @@ class BlobsDisplay:
                 "(n_samples, h, w), or (n_samples, h, w, c) with 1, 3 or 4 channels."
             )
         check_array(images, allow_nd=True, input_name="images")
-        low, high = self.data_range
-        images = np.clip((images - low) / (high - low), 0, 1)
+        images = to_unit_range(images, self.data_range)
         return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images[..., :3]
 
     def plot(self, *, ax=None):

@@ -10,6 +10,16 @@ from PIL import Image
 from sklgan._files import check_folder, write_whole
 
 
+def to_unit_range(images, data_range):
+    """Return values from black to white as 0 to 1, those beyond clipped."""
+    low, high = data_range
+    if not low < high:
+        raise ValueError(
+            f"data_range={data_range!r} should be (low, high), low < high."
+        )
+    return np.clip((images - low) / (high - low), 0, 1)
+
+
 def image_grid(images, data_range, n_columns=None):
     """Return images as one, a pixel of white between them.
 
@@ -27,8 +37,7 @@ def image_grid(images, data_range, n_columns=None):
     grid : ndarray of shape (height, width, c), float
         Values in [0, 1].
     """
-    low, high = data_range
-    images = np.clip((images - low) / (high - low), 0, 1)
+    images = to_unit_range(images, data_range)
     n, height, width, channels = images.shape
     n_columns = n_columns or int(np.ceil(np.sqrt(n)))
     n_rows = -(-n // n_columns)

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from sklgan._checkpoint import Checkpoint, describe_training
+from sklgan._checkpoint import Checkpoint, CheckpointError, describe_training
+from sklgan._perceptual import choose_perceptual
 from sklgan._placement import place_rows, while_read
 from sklgan._streams import draw_seed
 from sklgan._tensors import torch_seed
@@ -39,23 +40,6 @@ _EMA_DECAY = 0.99
 
 # Layouts of fakes are drawn towards the mean by a part in this range.
 _TRUNCATION = 0.2, 0.4
-
-
-def feature_distance(discriminator, images, others):
-    """Return how differently a discriminator sees images, (n,).
-
-    The mean squared distance of its activations, of unit length in each place, over
-    all layers; one without a map, (n, units), is a single place. It is LPIPS (Zhang et
-    al. 2018, equation 1, arXiv:1801.03924) with the discriminator for VGG, and with
-    all weights alike.
-    """
-    total = 0.0
-    layers = zip(discriminator(images)[0], discriminator(others)[0], strict=True)
-    for seen, other in layers:
-        seen, other = nn.functional.normalize(seen), nn.functional.normalize(other)
-        squares = (seen - other).square().sum(1)
-        total = total + squares.reshape(len(squares), -1).mean(1)
-    return total
 
 
 def blob_distance(found, blobs):
@@ -170,97 +154,6 @@ def inversion_loss(
     return value + weight * blob_distance(found, blobs)
 
 
-def choose_perceptual(name, discriminator, device):
-    """Return a perceptual distance ``(images, others) -> (n,)``.
-
-    Parameters
-    ----------
-    name : {"discriminator", "lpips"} or callable
-        The parameter ``perceptual``.
-    discriminator : torch.nn.Module
-        Fitted, in evaluation mode.
-    device : torch.device
-        Where the images are.
-    """
-    if callable(name):
-        return partial(_distances, name)
-    if name == "discriminator":
-        return partial(feature_distance, discriminator)
-    lpips = _import_lpips()
-    with torch_seed(0):  # it draws weights, which are then replaced
-        network = lpips.LPIPS(net="vgg", verbose=False)
-    network = network.to(device).requires_grad_(False)
-
-    def distance(images, others):
-        # It knows colour images only.
-        pair = (
-            x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x for x in (images, others)
-        )
-        return network(*(x[:, :3] for x in pair)).flatten()
-
-    return distance
-
-
-def check_perceptual(gan, device):
-    """Raise an error, before any training, if the distance cannot be had.
-
-    It is asked once, for two black images: for weights that are not there, images that
-    are too small for LPIPS, and functions that return anything but distances.
-
-    Parameters
-    ----------
-    gan : BlobGAN
-        Its networks are chosen, and not built.
-    device : torch.device
-        Where it will be trained.
-    """
-    if gan.perceptual == "discriminator":
-        return
-    if gan.perceptual == "lpips" and gan.image_shape_ is None:
-        raise ValueError(
-            "perceptual='lpips' is for images, but X is flat; set image_shape=(h, w, "
-            "c) if its rows are flattened images, else perceptual='discriminator'."
-        )
-    distance = choose_perceptual(gan.perceptual, None, device)
-    images = torch.full((2, *gan._architecture["shape"]), -1.0, device=device)
-    with torch_seed(0, device):
-        distance(images.clone().requires_grad_(), images)
-
-
-def _distances(perceptual, images, others):
-    """Return a user's distances as a tensor (n,); LPIPS's own are (n, 1, 1, 1)."""
-    found = perceptual(images, others)
-    if not torch.is_tensor(found):
-        raise TypeError(
-            f"perceptual returned {type(found).__name__}; it should return a tensor "
-            "with a distance for each pair of images."
-        )
-    if found.numel() != len(images):
-        raise ValueError(
-            f"perceptual returned a tensor of shape {tuple(found.shape)} for "
-            f"{len(images)} pairs of images; it should return a distance for each: "
-            "take no mean over the batch."
-        )
-    if images.requires_grad and not found.requires_grad:
-        raise ValueError(
-            "perceptual returned a tensor through which no gradient flows; it should "
-            "be computed by torch, without detach() or no_grad()."
-        )
-    return found.reshape(len(images))
-
-
-def _import_lpips():
-    """Return the package, or say how to do without."""
-    try:
-        import lpips
-    except ImportError as error:
-        raise ImportError(
-            "perceptual='lpips' needs the package lpips and its weights: pip install "
-            "lpips; or use perceptual='discriminator'."
-        ) from error
-    return lpips
-
-
 def encoder_builder(architecture):
     """Return what builds a new encoder, without arguments."""
     options = architecture["generator_options"]
@@ -273,7 +166,7 @@ def encoder_builder(architecture):
 def train_encoder(gan, X, device, n_epochs):
     """Train an encoder on rows X, and set ``encoder_`` and ``encoder_history_``.
 
-    Whatever ends the training, they are those of the last whole epoch.
+    Whatever ends the training, they are those of the last whole epoch, if there is one.
 
     Parameters
     ----------
@@ -287,6 +180,7 @@ def train_encoder(gan, X, device, n_epochs):
     """
     seed = of_rank_0(draw_seed(gan, None, False))
     perceptual = choose_perceptual(gan.perceptual, gan.discriminator_, device)
+    judge = [gan.perceptual] if isinstance(gan.perceptual, nn.Module) else []
     step = torch.zeros((), dtype=torch.int64)
     net = AdversarialNet(
         generator=nn.Identity,
@@ -311,7 +205,7 @@ def train_encoder(gan, X, device, n_epochs):
         lr=gan.learning_rate,
         batch_size=gan.batch_size,
         max_epochs=n_epochs,
-        checkpoint=_open_checkpoint(gan, X, seed),
+        checkpoint=_open_checkpoint(gan, X, seed, n_epochs),
         callbacks=[("progress", EpochProgress("encoder"))]
         if gan.verbose and is_main_process()
         else [],
@@ -324,17 +218,19 @@ def train_encoder(gan, X, device, n_epochs):
             _begin_from(encoder, gan)
         rows = place_rows(X, device)
         try:
-            with _frozen(gan.generator_, gan.discriminator_):
+            with _frozen(gan.generator_, gan.discriminator_, *judge):
                 if n_epochs > 0:
                     net.train(rows)
         except TrainingDivergedError as error:
             raise _explained(error, gan, net.n_epochs) from None
         finally:
-            gan.encoder_history_ = [
-                {("loss" if key == "d_loss" else key): row[key] for key in row}
-                for row in net.history_rows(0)
-            ]
-            gan.encoder_ = settled_discriminator(net, rows)
+            # One that has not learned for an epoch would answer, and know nothing.
+            if net.n_epochs > 0 or n_epochs == 0 or hasattr(gan, "encoder_"):
+                gan.encoder_history_ = [
+                    {("loss" if key == "d_loss" else key): row[key] for key in row}
+                    for row in net.history_rows(0)
+                ]
+                gan.encoder_ = settled_discriminator(net, rows)
 
 
 def _explained(error, gan, n_kept):
@@ -355,8 +251,14 @@ def _explained(error, gan, n_kept):
 @contextmanager
 def _frozen(*networks):
     """Let networks not learn within the context; whoever fails there goes on alone."""
-    for network in networks:
-        network.requires_grad_(False)
+    learning = [
+        parameter
+        for network in networks
+        for parameter in network.parameters()
+        if parameter.requires_grad
+    ]
+    for parameter in learning:
+        parameter.requires_grad_(False)
     try:
         yield
     except TrainingDivergedError:
@@ -366,8 +268,8 @@ def _frozen(*networks):
         leave_group()
         raise
     finally:
-        for network in networks:
-            network.requires_grad_(True)
+        for parameter in learning:
+            parameter.requires_grad_(True)
 
 
 def _begin_from(encoder, gan):
@@ -389,18 +291,28 @@ def _shapes(weights):
     return {name: values.shape for name, values in weights.items()}
 
 
-def _open_checkpoint(gan, X, seed):
+def _open_checkpoint(gan, X, seed, n_epochs):
     """Return the checkpoint of the encoder of a generator of so many epochs."""
     if gan.checkpoint is None:
         return None
-    return Checkpoint(
+    checkpoint = Checkpoint(
         Path(gan.checkpoint) / f"encoder_after_{gan.n_iter_}.safetensors",
         describe_training(gan, X, None, seed),
         gan.checkpoint_interval,
         writes=is_main_process(),
     )
+    n_before = len(checkpoint.state["rows"]) if checkpoint.state else 0
+    if n_before > n_epochs:
+        raise CheckpointError(
+            f"{checkpoint.path} has {n_before} epochs behind it, more than the "
+            f"{n_epochs} of encoder_epochs={gan.encoder_epochs!r}; increase it, or "
+            "delete that file to train the encoder anew."
+        )
+    return checkpoint
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def refined(numbers, images, generator, perceptual, n_steps):
     """Return layouts (n, length) that paint the images better, or as well.
 
@@ -421,7 +333,7 @@ def refined(numbers, images, generator, perceptual, n_steps):
     n_steps : int
         Of the optimiser, at least 1.
     """
-    numbers = numbers.detach().clone().requires_grad_()
+    numbers, images = numbers.detach().clone().requires_grad_(), images.clone()
     optimizer = torch.optim.Adam([numbers], betas=(0.5, 0.999))
     best, least = numbers.detach().clone(), None
     for step in range(n_steps + 1):

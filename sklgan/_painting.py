@@ -9,12 +9,13 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import check_is_fitted
 
 from sklgan._blob_arrays import as_array, as_matrix, render_blobs
+from sklgan._blob_dtype import blobs_from_matrix, check_blobs
 from sklgan._images import check_images, from_batch
 from sklgan._inference import device_of, for_each_batch, run_discriminator
-from sklgan._inversion import choose_perceptual, refined
+from sklgan._inversion import refined
 from sklgan._namespaces import empty_beside, is_dispatched, like, to_host
+from sklgan._perceptual import choose_perceptual
 from sklgan._tensors import as_tensor, torch_seed
-from sklgan.blobs import blobs_from_matrix, check_blobs
 
 # Latent vectors over which the mean layout is taken.
 _MEAN_ROWS = 4096
@@ -180,7 +181,8 @@ class BlobsMixin:
                 "encoder's turn: it paints blobs, but finds none. Call fit again; with "
                 "warm_start=True it goes on with the networks that there are."
             )
-        if not isinstance(refine, Integral) or refine < 0:
+        whole = isinstance(refine, Integral) and not isinstance(refine, bool)
+        if not whole or refine < 0:
             raise ValueError(f"refine={refine!r} should be an int of at least 0.")
         rows = check_images(self, X, reset=False)
         device = device_of(self.encoder_)

@@ -8,8 +8,9 @@ foremost:
     Centres, in parts of the image's width and height: (0, 0) is the upper left corner,
     (1, 1) the lower right one.
 ``size`` : (k,)
-    At least 0, where a blob is not there; from 1 on, about in proportion to its area:
-    the half-opaque ellipse then has 6 % of the square of the longer side for each unit.
+    At least 0, where a blob is not there: its area, each place counting by its opacity,
+    in units of 6.3 % of the square of the image's longer side. In its centre a blob has
+    an opacity of 1 - exp(-size): 0.63 at a size of 1, 0.86 at 2.
 ``aspect`` : (k,)
     Length over breadth of the ellipse, positive; the models find 1 to 3.
 ``angle`` : (k,)
@@ -25,6 +26,16 @@ from numbers import Integral
 
 import numpy as np
 
+from sklgan._blob_dtype import (
+    blob_dtype,
+    blob_lengths,
+    blobs_from_matrix,
+    blobs_to_matrix,
+    check_blobs,
+    check_centers,
+    check_values,
+)
+
 __all__ = [
     "blob_dtype",
     "blobs_from_matrix",
@@ -33,202 +44,6 @@ __all__ = [
     "compose",
     "edit",
 ]
-
-GEOMETRY = ("x", "y", "size", "aspect", "angle")
-
-
-def blob_dtype(n_blobs, feature_dim, style_dim):
-    """Return the dtype of an array of blobs.
-
-    Parameters
-    ----------
-    n_blobs : int
-        Blobs an image, at least 1.
-    feature_dim, style_dim : int
-        Lengths of the vectors of a blob, at least 1.
-
-    Returns
-    -------
-    dtype : numpy.dtype
-        Structured; one value is one image.
-
-    Raises
-    ------
-    ValueError
-        If one of them is not such a number.
-
-    Examples
-    --------
-    >>> from sklgan.blobs import blob_dtype
-    >>> blob_dtype(10, 32, 32)["feature"].shape
-    (10, 32)
-    """
-    counts = {"n_blobs": n_blobs, "feature_dim": feature_dim, "style_dim": style_dim}
-    for name, count in counts.items():
-        if not isinstance(count, Integral) or count < 1:
-            raise ValueError(f"{name}={count!r} should be an int of at least 1.")
-    return np.dtype(
-        [
-            *((name, np.float32, (n_blobs,)) for name in GEOMETRY),
-            ("feature", np.float32, (n_blobs, feature_dim)),
-            ("style", np.float32, (n_blobs, style_dim)),
-            ("background_feature", np.float32, (feature_dim,)),
-            ("background_style", np.float32, (style_dim,)),
-        ]
-    )
-
-
-def _lengths(dtype):
-    """Return (n_blobs, feature_dim, style_dim) of a dtype of blobs."""
-    return (*dtype["feature"].shape, dtype["style"].shape[1])
-
-
-def blobs_to_matrix(B):
-    """Flatten an array of blobs, as :meth:`sklgan.BlobGAN.transform` returns it.
-
-    Parameters
-    ----------
-    B : ndarray of shape (n_samples,), structured
-        Blobs.
-
-    Returns
-    -------
-    M : ndarray of shape (n_samples, n_features_out), float32
-        Blob by blob x, y, size, aspect, angle, feature and style, then the background's
-        feature and style.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklgan.blobs import blob_dtype, blobs_to_matrix
-    >>> blobs_to_matrix(np.zeros(5, dtype=blob_dtype(10, 4, 3))).shape
-    (5, 127)
-    """
-    B = _as_blobs(B)
-    blobs = np.concatenate(
-        [*(B[name][..., None] for name in GEOMETRY), B["feature"], B["style"]], axis=2
-    )
-    background = B["background_feature"], B["background_style"]
-    return np.concatenate([blobs.reshape(len(B), -1), *background], axis=1)
-
-
-def blobs_from_matrix(M, dtype):
-    """Return the array of blobs that was flattened.
-
-    Parameters
-    ----------
-    M : array-like of shape (n_samples, n_features_out)
-        As :func:`blobs_to_matrix` returns it.
-    dtype : numpy.dtype
-        Of the blobs: ``gan.blob_dtype_``, or what :func:`blob_dtype` returns.
-
-    Returns
-    -------
-    B : ndarray of shape (n_samples,), structured
-        A copy.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklgan.blobs import blob_dtype, blobs_from_matrix
-    >>> blobs_from_matrix(np.zeros((5, 127)), blob_dtype(10, 4, 3)).shape
-    (5,)
-    """
-    M = np.asarray(M, dtype=np.float32)
-    n_blobs, feature_dim, style_dim = _lengths(dtype)
-    each, last = 5 + feature_dim + style_dim, feature_dim + style_dim
-    if M.ndim != 2 or M.shape[1] != n_blobs * each + last:
-        raise ValueError(
-            f"M has shape {M.shape}, but {n_blobs} blobs with features of "
-            f"{feature_dim} and styles of {style_dim} values are rows of "
-            f"{n_blobs * each + last}; pass what transform returned, or another dtype."
-        )
-    B = np.empty(len(M), dtype=dtype)
-    blobs = M[:, : n_blobs * each].reshape(len(M), n_blobs, each)
-    for column, name in enumerate(GEOMETRY):
-        B[name] = blobs[..., column]
-    B["feature"], B["style"] = blobs[..., 5:-style_dim], blobs[..., -style_dim:]
-    background = M[:, n_blobs * each :]
-    B["background_feature"] = background[:, :feature_dim]
-    B["background_style"] = background[:, feature_dim:]
-    return B
-
-
-def check_blobs(B):
-    """Refuse what is no array of blobs, or holds blobs that cannot be painted.
-
-    Parameters
-    ----------
-    B : ndarray of shape (n_samples,), structured
-        Blobs, any number of them an image.
-
-    Returns
-    -------
-    B : ndarray of shape (n_samples,)
-        The array itself.
-
-    Raises
-    ------
-    TypeError
-        If it is no structured array of blobs.
-    ValueError
-        If a value is NaN or infinite, a size negative, an aspect not positive, or a
-        blob's centre outside the image; the message says which.
-    """
-    B = _check_values(B)
-    for name in ("x", "y"):
-        outside = (B[name] < 0) | (B[name] > 1)
-        remedy = "lies outside the image, 0 to 1; remove the blob, or move it back"
-        _refuse(outside & (B["size"] > 0), B[name], name, remedy)
-    return B
-
-
-def _check_values(B):
-    """Refuse what :func:`check_blobs` does but for centres, which an edit may mend."""
-    B = _as_blobs(B)
-    for name in B.dtype.names:
-        _refuse(~np.isfinite(B[name]), B[name], name, "is not finite")
-    _refuse(B["size"] < 0, B["size"], "size", "is negative; 0 removes a blob")
-    _refuse(B["aspect"] <= 0, B["aspect"], "aspect", "is not positive")
-    return B
-
-
-def _refuse(is_wrong, values, name, what):
-    """Raise a ValueError that names the first value that is wrong, if any is."""
-    if not is_wrong.any():
-        return
-    place = tuple(int(index) for index in np.argwhere(is_wrong)[0])
-    blob = "" if name.startswith("background") else f" of blob {place[1]}"
-    raise ValueError(f"{name}={values[place]}{blob} of image {place[0]} {what}.")
-
-
-def _as_blobs(B):
-    """Return an array of blobs as it is, or raise TypeError."""
-    names = getattr(getattr(B, "dtype", None), "names", None)
-    if names != blob_dtype(1, 1, 1).names or np.ndim(B) != 1:
-        found = f"{type(B).__name__} of shape {np.shape(B)}" if names is None else ""
-        raise TypeError(
-            f"B should be an array of blobs of shape (n_samples,), got "
-            f"{found or f'shape {np.shape(B)} with fields {names}'}; of one image pass "
-            "B[:1], and of what transform returns blobs_from_matrix(M, "
-            "gan.blob_dtype_)."
-        )
-    if not _is_blob_dtype(B.dtype):
-        raise TypeError(
-            f"B has fields of {B.dtype}, which are not those of blobs: float32, and of "
-            "as many blobs each. Make arrays of blob_dtype(n_blobs, feature_dim, "
-            "style_dim), or convert to it: B.astype(dtype)."
-        )
-    return B
-
-
-def _is_blob_dtype(dtype):
-    """Tell whether the fields of a dtype, which have the right names, fit together."""
-    feature, style = dtype["feature"].shape, dtype["style"].shape
-    if len(feature) != 2 or len(style) != 2 or 0 in (*feature, *style):
-        return False
-    whole = blob_dtype(*feature, style[1])
-    return all(dtype[name] == whole[name] for name in whole.names)
 
 
 def _blob_number(B, blob, name="blob"):
@@ -267,7 +82,9 @@ def edit(
         ``(dx, dy)``, in parts of the image's width and height, to the right and down.
         One pair for all images, or a tuple of two arrays of shape (n_samples,).
     scale : float or array-like of shape (n_samples,), default=None
-        Factor of the blob's length and breadth; its size grows with the square.
+        Factor of the blob's length and breadth; its size, the area, grows with the
+        square. A blob that is not opaque, of a size below 2, becomes more or less so
+        as well: what is made small fades.
     rotate : float or array-like of shape (n_samples,), default=None
         Radians from the x axis towards the y axis, which is clockwise to the eye.
     remove : bool, default=False
@@ -288,7 +105,8 @@ def edit(
     ------
     ValueError
         If there is no such blob, a vector has another length, an amount is no number, a
-        flag no bool, or what comes out is refused by :func:`check_blobs`.
+        flag no bool, or the blob lies outside the image in the end. Other blobs may,
+        until they are edited; models refuse to paint them.
 
     References
     ----------
@@ -305,7 +123,7 @@ def edit(
     >>> edit(B, 1, remove=True)["size"][0].tolist()
     [1.0, 0.0, 1.0]
     """
-    _check_values(B)
+    check_values(B)
     blob = _blob_number(B, blob)
     if not {type(remove), type(copy)} <= {bool, np.bool_}:
         raise ValueError(
@@ -330,8 +148,7 @@ def edit(
             raise ValueError(
                 f"scale={scale!r} should be positive; remove=True removes a blob."
             )
-        with np.errstate(over="ignore"):  # sizes that are infinite are refused below
-            new["size"][:, blob] *= np.square(factors)
+        new["size"][:, blob] = _scaled(new["size"][:, blob], factors)
     if rotate is not None:
         turned = new["angle"][:, blob] + _amounts(B, rotate, "rotate")
         new["angle"][:, blob] = (turned + np.pi / 2) % np.pi - np.pi / 2
@@ -339,7 +156,23 @@ def edit(
         new[name][:, blob] = vector
     if remove:
         new["size"][:, blob] = 0
-    return check_blobs(new)
+    check_centers(check_values(new), [blob])
+    return new
+
+
+def _scaled(sizes, factors):
+    """Return the sizes of blobs that become longer and broader by factors."""
+    with np.errstate(over="ignore"):
+        scaled = sizes * np.square(factors)
+    lost = ~np.isfinite(scaled) | ((scaled == 0) & (sizes > 0))
+    if lost.any():
+        image = int(lost.argmax())
+        raise ValueError(
+            f"scale={np.broadcast_to(factors, lost.shape)[image]:g} makes of size="
+            f"{sizes[image]:g} in image {image} one of {scaled[image]:g}; take a "
+            "factor nearer to 1, or remove=True."
+        )
+    return scaled
 
 
 def _pair(move):
@@ -395,7 +228,7 @@ def _with_copy(B, blob):
 
 def _joined(B, other, chosen):
     """Return blobs with the chosen ones of another array before them."""
-    n_blobs, *lengths = _lengths(B.dtype)
+    n_blobs, *lengths = blob_lengths(B.dtype)
     new = np.empty(len(B), dtype=blob_dtype(n_blobs + len(chosen), *lengths))
     for name in B.dtype.names:
         if name.startswith("background"):
@@ -433,10 +266,11 @@ def compose(B, other, blobs=None):
     """
     check_blobs(B)
     check_blobs(other)
-    if _lengths(B.dtype)[1:] != _lengths(other.dtype)[1:]:
+    own, others = blob_lengths(B.dtype)[1:], blob_lengths(other.dtype)[1:]
+    if own != others:
         raise ValueError(
-            f"B has features and styles of {_lengths(B.dtype)[1:]} values and other of "
-            f"{_lengths(other.dtype)[1:]}; compose blobs of one model."
+            f"B has features and styles of {own} values and other of {others}; compose "
+            "blobs of one model."
         )
     if len(other) not in (1, len(B)):
         raise ValueError(

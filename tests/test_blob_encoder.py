@@ -1,5 +1,6 @@
 """BlobGAN's encoder: its loss, what it is taught by, and how its training ends."""
 
+import pickle
 import sys
 import types
 
@@ -7,17 +8,25 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_array_equal
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from small_blobgan import TINY
 
-from sklgan import BlobGAN, TrainingDivergedError
-from sklgan._inversion import (
-    blob_distance,
-    exchanged,
-    feature_distance,
-    inversion_loss,
+from sklgan import (
+    BlobGAN,
+    CheckpointError,
+    DCGANFeatureExtractor,
+    TrainingDivergedError,
 )
+from sklgan._inversion import blob_distance, exchanged, inversion_loss
+from sklgan._perceptual import feature_distance
 from sklgan.blobs import blobs_to_matrix
-from sklgan.networks import BlobDiscriminator, BlobEncoder, BlobGenerator
+from sklgan.networks import (
+    BlobDiscriminator,
+    BlobEncoder,
+    BlobGenerator,
+    DCGANGenerator,
+)
 
 
 def test_the_encoder_learns(digits):
@@ -146,9 +155,52 @@ def test_weights_of_lpips_that_are_not_there_are_missed_before_training(
 
     monkeypatch.setitem(sys.modules, "lpips", types.SimpleNamespace(LPIPS=LPIPS))
     gan = BlobGAN(2, **TINY, perceptual="lpips")
-    with pytest.raises(OSError, match="no weights"):
+    with pytest.raises(
+        ValueError, match=r"'lpips' cannot be used .*: no weights of VGG\..*TORCH_HOME"
+    ):
         gan.fit(digits[0][:40])
     assert not hasattr(gan, "generator_")
+
+
+class OwnDistance(torch.nn.Module):
+    """A user's distance that has weights, of which a part was frozen before."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3)
+        self.conv.bias.requires_grad_(False)
+
+    def forward(self, images, others):
+        return (self.conv(images) - self.conv(others)).square().flatten(1).mean(1)
+
+
+def test_a_module_as_distance_stays_what_it_is(digits):
+    """It does not learn, gets no gradients, and lives through pickle and clone."""
+    X, distance = digits[0][:40], OwnDistance()
+    weights = distance.conv.weight.detach().clone()
+    gan = BlobGAN(2, **TINY, perceptual=distance).fit(X)
+    assert gan.perceptual is distance
+    assert torch.equal(distance.conv.weight, weights)
+    assert distance.conv.weight.grad is None
+    assert distance.conv.weight.requires_grad
+    assert not distance.conv.bias.requires_grad
+    loaded = pickle.loads(pickle.dumps(gan))
+    assert isinstance(loaded.perceptual, OwnDistance)
+    assert_array_equal(loaded.transform(X, refine=2), gan.transform(X, refine=2))
+    assert_array_equal(clone(loaded).fit(X).transform(X), gan.transform(X))
+    augmented = DCGANFeatureExtractor(n_filters=2, augment=torch.nn.Identity())
+    assert type(pickle.loads(pickle.dumps(augmented)).augment) is torch.nn.Identity
+
+
+def test_images_are_refined_where_gradients_are_off(digits):
+    """A user's block decides nothing here."""
+    gan = BlobGAN(2, **TINY).fit(digits[0][:40])
+    expected = gan.transform(digits[0][:3], refine=2)
+    for block in (torch.no_grad(), torch.inference_mode()):
+        with block:
+            assert_array_equal(gan.transform(digits[0][:3], refine=2), expected)
+    with pytest.raises(ValueError, match="refine=True should be an int"):
+        gan.transform(digits[0][:3], refine=True)
 
 
 def test_layouts_exchange_whole_blobs():
@@ -247,6 +299,69 @@ def test_a_fit_goes_on_from_its_checkpoint(digits, tmp_path):
     assert_array_equal(gan.transform(X), whole.transform(X))
 
 
+def test_an_encoder_goes_on_to_more_epochs_and_not_to_fewer(digits, tmp_path):
+    """As the GAN before it: what a folder holds is not thrown away in silence."""
+    X = digits[0][:40]
+    params = {**TINY, "checkpoint": tmp_path, "checkpoint_interval": 0}
+    first = BlobGAN(2, **params, encoder_epochs=2).fit(X)
+    with pytest.raises(CheckpointError, match="2 epochs .* the 1 of encoder_epochs=1"):
+        BlobGAN(2, **params, encoder_epochs=1).fit(X)
+    more = BlobGAN(2, **params, encoder_epochs=3).fit(X)
+    losses = [[row["loss"] for row in gan.encoder_history_] for gan in (first, more)]
+    assert losses[1][:2] == losses[0]
+    assert len(losses[1]) == 3
+
+
+def test_an_encoder_of_no_epoch_does_not_answer(digits):
+    """Broken off before its first epoch was over, unless that was asked for."""
+
+    def distance(images, others):
+        calls.append(images)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return (images - others).abs().flatten(1).mean(1)
+
+    calls, gan = [], BlobGAN(2, **TINY, perceptual=distance)
+    with pytest.raises(KeyboardInterrupt):
+        gan.fit(digits[0][:40])
+    assert gan.sample(2).shape == (2, 8, 8)
+    with pytest.raises(NotFittedError, match="before its encoder's turn"):
+        gan.transform(digits[0][:3])
+    gan = BlobGAN(2, **TINY, encoder_epochs=0).fit(digits[0][:40])
+    assert gan.transform(digits[0][:3]).shape == (3, 25)
+
+
+class LayoutOnly(torch.nn.Module):
+    """A generator that takes what a blobs' one does, and has a part of its methods."""
+
+    def __init__(self, latent_dim, out_shape, n_blobs, feature_dim, style_dim):
+        super().__init__()
+        self.layout = torch.nn.Linear(latent_dim, n_blobs)
+
+
+@pytest.mark.parametrize(
+    ("generator", "message"),
+    [
+        (LayoutOnly, r"LayoutOnly.* has no layout.hidden, .*read_numbers, render"),
+        (
+            DCGANGenerator,
+            r"DCGANGenerator.* cannot be built: .*'n_blobs'; its generator",
+        ),
+    ],
+)
+def test_a_generator_without_blobs_is_refused_before_training(
+    digits, generator, message
+):
+    """With what it lacks; what was fitted stays."""
+    X = digits[0][:40]
+    gan = BlobGAN(2, **TINY).fit(X)
+    before = gan.transform(X)
+    gan.set_params(network=(generator, BlobDiscriminator))
+    with pytest.raises(ValueError, match=message):
+        gan.fit(X)
+    assert_array_equal(gan.transform(X), before)
+
+
 def test_an_encoder_that_diverges_leaves_the_last_good_one(digits):
     """And says that it was the encoder, and what to change."""
 
@@ -272,3 +387,6 @@ def test_each_bar_says_what_is_trained(digits, capsys):
     gan, encoder = shown.index("epoch 1/1"), shown.index("encoder, epoch 2/2")
     assert gan < encoder
     assert "encoder, epoch 1/1" not in shown
+    assert "d_loss" in shown[:encoder]
+    assert "loss=" in shown[encoder:]
+    assert "d_loss" not in shown[encoder:]

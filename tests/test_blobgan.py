@@ -225,13 +225,22 @@ def test_display_draws_blobs_where_they_are(gan, digits):
 
 
 def test_display_refuses_maps_of_others(gan, digits):
-    """Of more images, or without the background."""
+    """Of more images, of other sides, or without the background."""
     X = digits[0][:3]
     B = gan.find(X)
     maps = gan.opacity_maps(B)
-    for wrong in (maps[:2], maps[:, 1:], maps[0]):
-        with pytest.raises(ValueError, match="do not belong to 3 images of 3 blobs"):
+    for wrong in (maps[:2], maps[:, 1:], maps[0], maps[..., :4]):
+        with pytest.raises(ValueError, match="not belong to 3 images 8x8 of 3 blobs"):
             BlobsDisplay(X, B, wrong).grid(np.eye(3))
+    for blobs in (B[:2], np.concatenate([B, B])):
+        with pytest.raises(ValueError, match=r"those of \d images, but there are 3"):
+            BlobsDisplay(X, blobs, maps).plot()
+    for painted in (X[:2], X[:, :4]):
+        with pytest.raises(ValueError, match=r"painted of shape .* pass gan.render"):
+            BlobsDisplay(X, B, maps, painted=painted).plot()
+    with pytest.raises(ValueError, match=r"data_range=\(3, 3\) should be"):
+        BlobsDisplay(X, B, maps, data_range=(3, 3)).plot()
+    plt.close("all")
 
 
 def test_display_takes_what_fit_takes(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from sklgan._blob_arrays import as_blobs
 from sklgan.blobs import (
     blob_dtype,
     blobs_from_matrix,
@@ -12,6 +13,7 @@ from sklgan.blobs import (
     compose,
     edit,
 )
+from sklgan.networks._splatting import opacities
 
 
 @pytest.fixture
@@ -146,7 +148,11 @@ def test_a_blob_that_is_not_there_is_named(B, blob):
         ({"move": (np.nan, 0.0)}, "dx of move=nan should be finite"),
         ({"scale": 0}, "scale=0 should be positive; remove=True"),
         ({"scale": np.nan}, "scale=nan should be finite"),
-        ({"scale": 1e30}, "size=inf of blob 1 of image 0 is not finite"),
+        ({"scale": 1e30}, r"scale=1e\+30 makes of size=0.4.* in image 0 one of inf"),
+        (
+            {"scale": [1, 1e-30, 1]},
+            "scale=1e-30 .* in image 1 one of 0; .* remove=True",
+        ),
         ({"scale": [1.0, 2.0]}, "scale=.*one for each of the 3 images"),
         ({"rotate": "a"}, "rotate='a' should be a number"),
         ({"rotate": np.inf}, "rotate=inf should be finite"),
@@ -188,14 +194,16 @@ def test_blobs_that_cannot_be_painted_are_named(B, name, value, message):
 
 
 def test_a_blob_outside_can_be_moved_back_or_removed(B):
-    """As the message says; another edit leaves it where it may not be."""
+    """As the message says, one after another; all else leaves them refused."""
     B = B.copy()
-    B["x"][0, 2] = 1.2
+    B["x"][0, 2] = B["y"][1, 0] = 1.2
     moved = edit(B, 2, move=(-0.5, 0.0))
     assert_allclose(moved["x"][0, 2], 0.7, rtol=1e-6)
-    assert check_blobs(edit(B, 2, remove=True))["size"][0, 2] == 0
+    assert check_blobs(edit(moved, 0, remove=True))["size"][1, 0] == 0
     with pytest.raises(ValueError, match="x=1.2.* of blob 2 of image 0 lies outside"):
-        edit(B, 1, scale=0.5)
+        edit(B, 2, scale=0.5)
+    with pytest.raises(ValueError, match="x=1.2.* of blob 2 of image 0 lies outside"):
+        check_blobs(edit(B, 1, scale=0.5))
 
 
 def test_a_blob_that_is_not_there_may_lie_anywhere(B):
@@ -211,6 +219,23 @@ def test_what_is_no_array_of_blobs_is_refused(B, wrong):
     for function in (check_blobs, blobs_to_matrix, lambda x: edit(x, 0)):
         with pytest.raises(TypeError, match="blobs_from_matrix"):
             function(wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, "f4,f4", [("x", "f4", (2,))]])
+def test_a_dtype_that_is_not_of_blobs_is_refused(dtype):
+    """With where to take one from."""
+    with pytest.raises(TypeError, match=r"dtype=.* is not one of blobs; pass gan.blob"):
+        blobs_from_matrix(np.zeros((2, 9)), dtype)
+
+
+def test_sizes_are_areas_that_count_by_opacity():
+    """What the module says of them, on a fine grid about a blob of each size."""
+    sizes = np.array([0.1, 0.7, 1.0, 2.0, 4.0], dtype=np.float32)
+    B = np.zeros(5, dtype=blob_dtype(1, 1, 1))
+    B["x"], B["y"], B["size"], B["aspect"] = 0.5, 0.5, sizes[:, None], 1.7
+    seen = opacities(as_blobs(B, "cpu"), (400, 400))[:, 0].numpy()
+    assert_allclose(seen.mean((1, 2)), 0.063 * sizes, rtol=0.01)
+    assert_allclose(seen.max((1, 2)), 1 - np.exp(-sizes), rtol=0.01)
 
 
 def test_fields_of_other_numbers_are_refused(B):

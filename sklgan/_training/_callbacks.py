@@ -68,6 +68,8 @@ class EpochProgress(Callback):
         epoch = len(net.past_rows_) + row["epoch"]
         self.bar_.set_description(self._name_epoch(epoch, net))
         losses = {name: row[name] for name in ("d_loss", "g_loss") if name in row}
+        if self.what:  # no discriminator, but what learns in its place
+            losses = {"loss": row["d_loss"]}
         self.bar_.set_postfix({name: f"{loss:.3f}" for name, loss in losses.items()})
 
     def on_train_end(self, net, **kwargs):
