@@ -1,10 +1,15 @@
 """Labels of which some are -1, which means that there is none."""
 
 import warnings
+from contextlib import suppress
 from numbers import Real
 
 import numpy as np
-from sklearn.utils import column_or_1d, compute_class_weight
+from sklearn.utils import (
+    check_consistent_length,
+    column_or_1d,
+    compute_class_weight,
+)
 
 from sklgan._namespaces import to_host
 
@@ -56,6 +61,8 @@ def find_labels(
     if y.dtype != object:
         _check_numbers(y, caller)
     rows = np.flatnonzero(y != UNLABELED)
+    if required and len(y) == 0:
+        raise ValueError(f"{caller} was given an empty y; pass at least one label.")
     if required and len(rows) == 0:
         raise ValueError(
             f"{caller} was given y without labels: all {len(y)} values are -1. {remedy}"
@@ -132,14 +139,17 @@ def encode_labels(y, caller, remedy):
     return classes, codes
 
 
-def warn_of_one_class(name, classes, n_unlabeled):
-    """Warn where -1 may be meant as the second of two classes."""
+def warn_of_one_class(name, classes, n_unlabeled, *, stacklevel=5):
+    """Warn where -1 may be meant as the second of two classes.
+
+    The default ``stacklevel`` is that of a caller whose ``fit`` is wrapped once.
+    """
     if len(classes) == 1 and n_unlabeled > 0:
         warnings.warn(
             f"{name} holds one class, {classes[0]!s}, and -1, which means unlabelled "
             "here. If -1 is a class of yours, give it another number.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=stacklevel,
         )
 
 
@@ -149,7 +159,8 @@ def class_factors(class_weight, classes, counts):
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-        As scikit-learn's classifiers take it.
+        As scikit-learn's classifiers take it. But batches of labelled rows hold as many
+        of each class, so that ``"balanced"`` has nothing left to do.
     classes : ndarray of shape (n_classes,)
         As ``encode_labels`` returns them.
     counts : ndarray of shape (n_classes,)
@@ -162,6 +173,8 @@ def class_factors(class_weight, classes, counts):
         If a factor is not finite and above 0.
     """
     counts = counts + (counts == 0).any()
+    if class_weight == "balanced":
+        return np.ones(len(classes))
     factors = compute_class_weight(
         class_weight, classes=classes, y=np.repeat(classes, counts)
     )
@@ -174,9 +187,20 @@ def class_factors(class_weight, classes, counts):
     return factors
 
 
-def check_same_classes(classifier, classes):
-    """Refuse to go on, by warm_start, with other classes than those of the last fit."""
-    continued = hasattr(classifier, "generator_")
+def check_length(X, codes):
+    """Refuse labels of another number than that of rows, before X is decoded."""
+    # What has no rows to count is refused later, with the reason.
+    if not isinstance(X, str):
+        with suppress(TypeError):
+            check_consistent_length(X, codes)
+
+
+def check_labels(classifier, X, classes, codes):
+    """Refuse labels that no fit can begin with, before the images are decoded."""
+    check_length(X, codes)
+    counts = np.bincount(codes[codes >= 0])
+    class_factors(classifier.class_weight, classes, counts)
+    continued = classifier.warm_start and hasattr(classifier, "generator_")
     if continued and not np.array_equal(classes, classifier.classes_):
         before = classifier.classes_.tolist()
         raise ValueError(

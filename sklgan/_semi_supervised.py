@@ -10,7 +10,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklgan._base import BaseGAN
 from sklgan._class_losses import bind_semi_supervised, class_outputs
-from sklgan._labels import check_same_classes, encode_labels
+from sklgan._labels import check_labels, check_length, encode_labels
 from sklgan._namespaces import like, take
 from sklgan._streams import (
     choose_classes,
@@ -83,8 +83,8 @@ default="feature_matching"
         square are turned by half a turn. Between 0 and more a new fit is needed.
 
     class_weight : dict or "balanced", default=None
-        Factors of the cross-entropy by class. Labelled batches hold as many rows of
-        each class already.
+        Factors of the cross-entropy by class, on batches that hold as many labelled
+        rows of each already: ``"balanced"`` is the same as None.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.
@@ -320,9 +320,9 @@ default="feature_matching"
         """
         with self._fitting():
             classes, codes = encode_labels(y, type(self).__name__, _NO_LABELS)
+            check_labels(self, X, classes, codes)
             rows = self._prepare_fit(X, **class_outputs(self, classes))
             check_consistent_length(rows, codes)
-            check_same_classes(self, classes)
             self._memory = None
             self._train(X, rows, codes, classes, np.bincount(codes[codes >= 0]))
             if self.warm_start:
@@ -364,6 +364,7 @@ default="feature_matching"
         with self._unchanged_on_error(streamed=True):
             classes = choose_classes(self, classes)
             codes = encode_chunk(y, classes, type(self).__name__)
+            check_length(X, codes)
             rows = self._prepare_fit(X, **class_outputs(self, classes), streamed=True)
             check_consistent_length(rows, codes)
             counts = np.bincount(codes[codes >= 0], minlength=len(classes))

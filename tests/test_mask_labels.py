@@ -1,12 +1,18 @@
-"""mask_labels: so many labels of each class, the others hidden."""
+"""mask_labels: so many labels of each class, the others hidden; and -1 as a class."""
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
+from sklearn.dummy import DummyClassifier
 from test_model_selection import FEW_NAMES, LABELED, NAMES, Y
 
-from sklgan.model_selection import mask_labels
+from sklgan.model_selection import (
+    LabeledOnly,
+    SemiSupervisedKFold,
+    SemiSupervisedShuffleSplit,
+    mask_labels,
+)
 
 
 @pytest.mark.parametrize("n_per_class", [1, 5, 50])
@@ -40,3 +46,20 @@ def test_mask_of_strings_holds_the_integer():
         assert [value for value in masked if not isinstance(value, str)] == [-1] * 144
         # What was unlabelled before still is.
         assert all(masked[np.asarray(y, dtype=object) == -1] == -1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda y: LabeledOnly(DummyClassifier()).fit(y[:, None], y),
+        lambda y: list(SemiSupervisedKFold(2).split(y, y)),
+        lambda y: next(SemiSupervisedShuffleSplit(test_size=1).split(y, y)),
+        lambda y: mask_labels(y, 2),
+    ],
+)
+def test_classes_minus_one_and_one_are_warned_of(call):
+    """They look like one class and no labels, and every score would be 1."""
+    with pytest.warns(UserWarning, match="one class, 1, and -1, which means") as caught:
+        call(np.array([1, -1, 1, -1, 1]))
+    assert caught[0].filename == __file__
+    call(np.array([1, 1, 1, 1, 1]))  # one class and no -1 is no cause to warn

@@ -417,8 +417,26 @@ def test_other_bad_input_is_refused(call, message):
 def test_sizes_that_are_too_small_say_what_they_count():
     """The default tests on a tenth of the labelled rows, here 2 of 10 classes."""
     y = np.concatenate([np.repeat(np.arange(10), 2), np.full(100, -1)])
-    with pytest.raises(ValueError, match="labelled rows, of which there are 20 in 10"):
+    message = r"= 10\. Sizes count labelled rows, .* 20 in 10 .* such as test_size=10\."
+    with pytest.raises(ValueError, match=message):
         next(SemiSupervisedShuffleSplit().split(np.zeros(120), y))
+    _, test = next(SemiSupervisedShuffleSplit(test_size=10).split(np.zeros(120), y))
+    assert sorted(y[test]) == list(range(10))
+
+
+def test_a_search_weighs_its_scores_as_scikit_learns():
+    """Where sample_weight is given to fit, scores are weighted by it too."""
+    weight = np.random.default_rng(0).uniform(0.1, 9.0, size=len(X))
+    cv = SemiSupervisedKFold(3)
+    kept = np.flatnonzero(LABELED)
+    expected = GridSearchCV(SVC(), {}, cv=list(cv.split(X[kept], FEW[kept]))).fit(
+        X[kept], FEW[kept], sample_weight=weight[kept]
+    )
+    search = GridSearchCV(LabeledOnly(SVC()), {}, cv=cv)
+    search.fit(X, FEW, sample_weight=weight)
+    assert search.best_score_ == pytest.approx(expected.best_score_)
+    unweighted = GridSearchCV(LabeledOnly(SVC()), {}, cv=cv).fit(X, FEW)
+    assert search.best_score_ != pytest.approx(unweighted.best_score_)
 
 
 def test_labeled_only_asks_for_no_metadata_of_its_own():

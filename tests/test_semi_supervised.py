@@ -162,6 +162,31 @@ def test_class_weight_moves_the_border(few):
     assert shares[0].mean() < 0.3 < 0.7 < shares[1].mean()
 
 
+def test_labelled_batches_are_balanced_as_they_are(few):
+    """class_weight="balanced" would otherwise count the rare class twice."""
+    X, _, y = few
+    rare = np.flatnonzero((y != 8) | (np.cumsum(y == 8) <= 4))
+    X, y = X[rare], (y[rare] == 8).astype(int)
+    none, balanced = (
+        make_classifier(class_weight=weight).fit(X, y).predict_proba(X)
+        for weight in (None, "balanced")
+    )
+    assert_array_equal(none, balanced)
+
+
+def test_labels_are_looked_at_before_images(tmp_path):
+    """To decode many files takes minutes; these are not even there."""
+    paths = [tmp_path / f"{k}.png" for k in range(5)]
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make_classifier().fit(paths, [0, 1, 0, 1])
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        make_classifier().partial_fit(paths, [0, 1, 0, 1], classes=[0, 1])
+    with pytest.raises(ValueError, match="class_weight gives class 1 the factor 0"):
+        make_classifier(class_weight={1: 0}).fit(paths, [0, 1, 0, 1, 0])
+    with pytest.raises(ValueError, match="SemiSupervisedGANClassifier .* an empty y"):
+        make_classifier().fit(np.zeros((0, 8, 8)), [])
+
+
 def test_without_the_generator_it_has_no_part(few):
     """adversarial_weight=0: what the generator draws does not matter."""
     X, masked, _ = few
@@ -228,7 +253,7 @@ def test_other_classes_are_no_continuation(few):
     X, masked, _ = few
     gan = make_classifier(warm_start=True).fit(X, masked)
     assert gan.fit(X, masked).n_iter_ == 4
-    with pytest.raises(ValueError, match="n_outputs was 10 and is 9"):
+    with pytest.raises(ValueError, match=r"classes \[0, 1.*but y holds .* 7, 8\]; set"):
         gan.fit(X, np.where(masked == 9, -1, masked))
     before = gan.predict(X)
     with pytest.raises(ValueError, match=r"classes \[0, 1.*but y holds \[5, 6"):

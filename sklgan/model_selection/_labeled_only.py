@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 
+import numpy as np
 from sklearn.base import (
     BaseEstimator,
     MetaEstimatorMixin,
@@ -13,6 +14,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils._set_output import _safe_set_output
 from sklearn.utils.metadata_routing import (
+    UNUSED,
     MetadataRouter,
     MethodMapping,
     _routing_enabled,
@@ -21,7 +23,7 @@ from sklearn.utils.metadata_routing import (
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _estimator_has, check_is_fitted
 
-from sklgan._labels import find_labels
+from sklgan._labels import find_labels, warn_of_one_class
 from sklgan.model_selection._labels import take_labeled
 
 _PREDICTIONS = (
@@ -73,10 +75,11 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
     row, such as ``sample_weight``, are cut like X; they go to `estimator` as they are,
     or through metadata routing where that is enabled.
 
-    Ensembles such as :class:`~sklearn.ensemble.BaggingClassifier` number the classes
-    before their members see them, and -1 becomes one of these. So wrap the ensemble,
-    ``LabeledOnly(BaggingClassifier(...))``, not its members. Pipelines and searches
-    hand y on as it is: put LabeledOnly inside or outside of them, as the case needs.
+    Ensembles such as :class:`~sklearn.ensemble.BaggingClassifier`, and calibration,
+    number the classes before their members see them, and -1 becomes one of these. So
+    wrap the ensemble, ``LabeledOnly(BaggingClassifier(...))``, not its members.
+    Pipelines and searches hand y on as it is: put LabeledOnly inside or outside of
+    them, as the case needs.
 
     Examples
     --------
@@ -93,6 +96,9 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {"estimator": [HasMethods(["fit"])]}
+
+    # The wrapped estimator is what asks for it.
+    __metadata_request__score = {"sample_weight": UNUSED}
 
     def __init__(self, estimator):
         self.estimator = estimator
@@ -128,7 +134,7 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
                 "before fit: X[known], y[known]."
             )
         fit_params = self._routed("fit", fit_params)
-        X, y, fit_params = self._take_labeled(X, y, fit_params)
+        X, y, fit_params = self._take_labeled(X, y, fit_params, warns=True)
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         return self
 
@@ -153,7 +159,7 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
         return self.fit(X, y, **fit_params).transform(X)
 
     @available_if(_estimator_has("score"))
-    def score(self, X, y, **params):
+    def score(self, X, y, sample_weight=None, **params):
         """Score the labelled rows, with the estimator's own ``score``.
 
         Rows whose label is -1 are passed by, instead of counted as errors. Where all
@@ -166,9 +172,11 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Classes, and the integer -1 for unlabelled rows. Here strings may have a
             string dtype: then all rows are labelled.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Weights of the rows, if the estimator's ``score`` takes them.
         **params : dict
             Passed to the estimator's ``score``; those that have an element for each
-            row, such as ``sample_weight``, cut to the labelled rows.
+            row are cut to the labelled rows, as ``sample_weight`` is.
 
         Returns
         -------
@@ -181,6 +189,8 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
             If no row is labelled, or y holds no classes.
         """
         check_is_fitted(self)
+        if sample_weight is not None:
+            params["sample_weight"] = sample_weight
         params = self._routed("score", params)
         X, y, params = self._take_labeled(X, y, params, allow_strings=True)
         return self.estimator_.score(X, y, **params)
@@ -354,7 +364,7 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
         """Return this estimator's name in messages."""
         return f"LabeledOnly({type(self.estimator).__name__})"
 
-    def _take_labeled(self, X, y, params, allow_strings=False):
+    def _take_labeled(self, X, y, params, *, allow_strings=False, warns=False):
         """Return the labelled rows of X, y and params."""
         y, rows = find_labels(
             y,
@@ -363,6 +373,8 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
             remedy="Label some rows; in cross-validation, SemiSupervisedKFold puts "
             "labelled rows into every training and test set.",
         )
+        if warns:
+            warn_of_one_class("y", np.unique(y[rows]), len(y) - len(rows))
         return take_labeled(X, y, rows, params)
 
     def _routed(self, method, params):

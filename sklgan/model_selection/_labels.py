@@ -11,7 +11,7 @@ from sklearn.utils import (
 from sklearn.utils._param_validation import Interval, validate_params
 from sklearn.utils.validation import _check_method_params
 
-from sklgan._labels import UNLABELED, find_labels
+from sklgan._labels import UNLABELED, find_labels, warn_of_one_class
 
 
 def check_class_counts(labels, n_needed, caller, remedy):
@@ -117,6 +117,7 @@ def mask_labels(y, n_per_class, random_state=None):
     """
     y, rows = find_labels(y, "mask_labels", allow_strings=True)
     labels = y[rows]
+    warn_of_one_class("y", np.unique(labels), len(y) - len(rows), stacklevel=4)
     check_class_counts(
         labels,
         n_per_class,

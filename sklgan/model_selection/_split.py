@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils import _safe_indexing, check_random_state, indexable
 
-from sklgan._labels import find_labels
+from sklgan._labels import find_labels, warn_of_one_class
 from sklgan.model_selection._labels import check_class_counts
 
 _LABEL_MORE = (
@@ -161,9 +161,11 @@ class SemiSupervisedShuffleSplit(StratifiedShuffleSplit):
                 train = rng.permutation(np.concatenate([rows[train], unlabeled]))
                 yield train, rows[test]
         except ValueError as error:
+            n_classes = len(np.unique(labels))
             raise ValueError(
-                f"{error} Sizes count labelled rows, of which there are {len(rows)} "
-                f"in {len(np.unique(labels))} classes."
+                f"{str(error).rstrip('.')}. Sizes count labelled rows, of which there "
+                f"are {len(rows)} in {n_classes} classes: give both a row of each at "
+                f"least, such as test_size={n_classes}."
             ) from error
 
 
@@ -171,6 +173,7 @@ def _labeled_part(name, X, y, groups):
     """Return the length of X; indices, classes and groups of the labelled rows."""
     X, y, groups = indexable(X, y, groups)
     y, rows = find_labels(y, name)
+    warn_of_one_class("y", np.unique(y[rows]), len(y) - len(rows), stacklevel=4)
     if groups is not None:
         groups = _safe_indexing(groups, rows)
     return len(y), rows, y[rows], groups
