@@ -6,12 +6,12 @@ it away beside it:
 
 - *moved*: the share of objects with room for it, in which moving the object's blob by 6
   pixels moves the object's centroid by 4 to 8 pixels, at most 45 degrees off. Room is
-  within the image and 2 pixels from other objects. Beside it, the same for another blob
-  of the image that can be seen; the share in which what has moved also covers half of
-  what it should, and only that; that in which the image's other objects stay; and for
-  all objects moved inward, whatever is there. Two objects that come to touch are taken
-  for one, so that not even the world itself gets all of those (``--truth``, which
-  trains nothing).
+  within the image and 2 pixels from other objects, 4 from other digits. Beside it, the
+  same for another blob of the image that can be seen; the share in which what has moved
+  also covers half of what it should, and only that; that in which the image's other
+  objects stay; and for all objects moved inward, whatever is there. Two objects that
+  come to touch are taken for one, so that not even the world itself gets all of those
+  (``--truth``, which trains nothing).
 - *removed*: the share in which removing the blob brings the object's pixels back to the
   ground's level, within 0.1 on average.
 - *R2*: of a linear model from the place of the blob that owns an object to the object's
@@ -39,7 +39,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 from sklearn.linear_model import LinearRegression
 
@@ -47,6 +46,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from _blob_world import (
     centroid,
     find_objects,
+    is_grey,
     make_digits_world,
     make_world,
     owner,
@@ -54,11 +54,13 @@ from _blob_world import (
 
 from sklgan import BlobGAN, BlobsDisplay
 from sklgan.blobs import edit
+from sklgan.inspection import InterpolationDisplay, TraversalDisplay
 
 # What is asked for, in pixels and in parts of the range of values.
 MOVE, AT_LEAST, AT_MOST, TOLERANCE = 6, 4, 8, 0.1
-# From where an object is moved to, to the next, in pixels.
-GAP = 2
+# From where an object is moved to, to the next, in pixels: of colour, or grey, which
+# would be taken for strokes of one digit where they are nearer.
+GAP, GREY_GAP = 2, 4
 DIRECTIONS = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])
 N_SAMPLES, N_HELD_OUT, N_REFINED = 300, 1000, 64
 
@@ -151,11 +153,11 @@ def moved_mask(mask, direction):
     return ndimage.shift(mask.astype(float), MOVE * direction[::-1], order=0) > 0
 
 
-def has_room(mask, others, direction):
+def has_room(mask, others, direction, gap=GAP):
     """Tell whether an object, moved, is in the image and at a distance from others."""
     moved = moved_mask(mask, direction)
     taken = np.any([np.zeros_like(mask), *others], axis=0)
-    taken = ndimage.binary_dilation(taken, np.ones((3, 3)), iterations=GAP)
+    taken = ndimage.binary_dilation(taken, np.ones((3, 3)), iterations=gap)
     return moved.sum() == mask.sum() and not (moved & taken).any()
 
 
@@ -225,7 +227,8 @@ def choose_moves(images, rng):
             continue
         mask = masks.pop(rng.integers(len(masks)))
         inward.append(Move(k, mask, masks, ways(mask)[0]))
-        free = [way for way in ways(mask) if has_room(mask, masks, way)]
+        gap = GREY_GAP if is_grey(image) else GAP
+        free = [way for way in ways(mask) if has_room(mask, masks, way, gap)]
         roomy += [Move(k, mask, masks, way) for way in free[:1]]
     return inward, roomy
 
@@ -355,31 +358,21 @@ def draw(gan, images, path):
             (2, edit(one, blob, remove=True)),
         ):
             rows[row].append(as_colour(gan.render(new))[0])
-    grid = np.concatenate([np.concatenate(row, axis=1) for row in rows])
-    enlarged(grid).save(f"{path}_edited.png")
+    TraversalDisplay(np.array(rows)).save_png(f"{path}_edited.png", scale=4)
     k = next((k for k, image in enumerate(pictures) if find_objects(image)), 0)
     blob = owner(maps[k], (find_objects(pictures[k]) or [maps[k, 0] > -1])[0])
-    frames = list(moving(gan, B[k : k + 1], blob))
-    frames[0].save(
-        f"{path}_moving.gif",
-        save_all=True,
-        append_images=frames[1:],
-        duration=60,
-        loop=0,
-    )
-
-
-def enlarged(image):
-    """Return an image four times as large."""
-    return Image.fromarray(image.repeat(4, axis=0).repeat(4, axis=1))
+    film = InterpolationDisplay(moving(gan, B[k : k + 1], blob), closed=True)
+    film.save_gif(f"{path}_moving.gif", duration=0.06, scale=4)
 
 
 def moving(gan, one, blob):
-    """Yield pictures of a blob on a circle around the middle of its image."""
+    """Return images of a blob on a circle around the middle of its image."""
+    frames = []
     for angle in np.linspace(0, 2 * np.pi, 48, endpoint=False):
         place = 0.5 + 0.25 * np.array([np.cos(angle), np.sin(angle)])
         step = place - [one[name][0, blob] for name in "xy"]
-        yield enlarged(as_colour(gan.render(edit(one, blob, move=step)))[0])
+        frames.append(edit(one, blob, move=step))
+    return gan.render(np.concatenate(frames))
 
 
 def run(args):

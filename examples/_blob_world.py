@@ -1,7 +1,7 @@
 """A world with known truth: coloured ellipses and squares on a textured ground."""
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, label
+from scipy.ndimage import binary_dilation, gaussian_filter, label
 
 from sklgan.datasets import load_mnist
 
@@ -92,15 +92,23 @@ def make_world(n_samples, *, side=32, max_objects=3, moves=None, random_state=No
     return (np.clip(images, 0, 1) * 255).round().astype(np.uint8), centers
 
 
+def is_grey(image):
+    """Tell whether an image (h, w, 3) has no colour, and hence digits for objects."""
+    return not np.ptp(image, axis=2).any()
+
+
 def find_objects(image):
     """Return the masks of an image's objects, largest first.
 
-    They are connected and colourful, or bright where all is grey.
+    They are connected and colourful, or bright where all is grey: digits, of which a
+    stroke may be two pixels from the next.
     """
-    values = np.ptp(image, axis=2)
-    if not values.any():
-        values = image[..., 0]
-    parts, n_parts = label(values > 255 * _SATURATION)
+    if is_grey(image):
+        seen = image[..., 0] > 255 * _SATURATION
+        parts, n_parts = label(binary_dilation(seen, np.ones((3, 3))))
+        parts *= seen
+    else:
+        parts, n_parts = label(np.ptp(image, axis=2) > 255 * _SATURATION)
     masks = [parts == part for part in range(1, n_parts + 1)]
     masks = [mask for mask in masks if mask.sum() >= _FEWEST_PIXELS]
     return sorted(masks, key=np.sum, reverse=True)

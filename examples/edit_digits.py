@@ -23,7 +23,8 @@ from sklgan import BlobGAN, BlobsDisplay
 from sklgan.blobs import edit
 from sklgan.inspection import InterpolationDisplay, TraversalDisplay
 
-STEP = 10 / 64
+# How far a blob is moved, in parts of the canvas: 6 pixels.
+STEP = 6 / 64
 
 
 def parse_arguments(argv):
@@ -96,11 +97,12 @@ def edit_each(gan, B, blobs):
 
 
 def go_round(gan, one, blob, n_frames=48):
-    """Return images of a blob on a circle around the middle of its image."""
+    """Return images of a blob on a circle around its place, as far as there is room."""
     angles = np.linspace(0, 2 * np.pi, n_frames, endpoint=False)
-    places = 0.5 + 0.25 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    start = np.array([one[name][0, blob] for name in "xy"])
-    frames = [edit(one, blob, move=place - start) for place in places]
+    place = np.array([one[name][0, blob] for name in "xy"])
+    circle = STEP * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    steps = np.clip(place + circle, 0.01, 0.99) - place
+    frames = [edit(one, blob, move=step) for step in steps]
     return gan.render(np.concatenate(frames))
 
 

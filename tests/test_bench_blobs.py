@@ -102,6 +102,31 @@ def test_what_moves_in_part_is_no_whole_and_what_takes_all_along_is_seen(world):
     assert np.nanmean(stay) < 0.1
 
 
+def test_strokes_of_a_digit_are_one_object():
+    """Grey ones that are two pixels apart; farther ones, and coloured ones, are two."""
+    grey = np.zeros((SIDE, SIDE, 3), dtype=np.uint8)
+    grey[5:9, 4:10] = grey[11:15, 4:10] = grey[18:22, 4:10] = 200
+    found = blob_world.find_objects(grey)
+    assert [mask.sum() for mask in found] == [48, 24]
+    assert len(blob_world.find_objects(grey * np.uint8([1, 0, 0]))) == 3
+
+
+def test_digits_have_room_where_they_would_not_look_like_one():
+    """Moved up, the lower one would be 3 pixels from the other: colours may be."""
+    image = np.zeros((1, SIDE, SIDE, 3), dtype=np.uint8)
+    image[0, 5:9, 14:18] = image[0, 18:22, 14:18] = 200
+    up = np.array([0, -1])
+    for colour, moves_up in (([1, 0, 0], True), ([1, 1, 1], False)):
+        coloured = image * np.uint8(colour)
+        tried = [
+            bench.choose_moves(coloured, np.random.default_rng(seed))[1]
+            for seed in range(8)
+        ]
+        lower = [move for (move,) in tried if move.mask[20, 15]]
+        assert 0 < len(lower) < 8
+        assert all((move.direction == up).all() == moves_up for move in lower)
+
+
 def test_room_is_within_the_image_and_apart_from_others():
     """x is the columns."""
     mask, other = np.zeros((2, SIDE, SIDE), dtype=bool)
