@@ -144,7 +144,8 @@ class BlobsDisplay:
             )
         if len(self.blobs) != n:
             raise ValueError(
-                f"blobs are those of {len(self.blobs)} images, but there are {n}."
+                f"blobs are those of {len(self.blobs)} images, but there are {n}; pass "
+                "gan.find(images)."
             )
         if maps.shape != (n, 1 + len(colors), height, width):
             raise ValueError(

@@ -295,7 +295,10 @@ def describe_run(gan, X, y, seed, checkpoint, device):
 
 
 def _plain(value):
-    """Return a parameter as JSON holds it; functions and classes by their names."""
+    """Return a parameter as JSON holds it; functions and classes by their names.
+
+    A module has its weights besides, though not its buffers, which may change in use.
+    """
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
@@ -305,7 +308,14 @@ def _plain(value):
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     named = value if hasattr(value, "__qualname__") else type(value)
-    return f"{named.__module__}.{named.__qualname__}"
+    name = f"{named.__module__}.{named.__qualname__}"
+    if isinstance(value, torch.nn.Module):
+        weights = {
+            part: tensor.detach().cpu().contiguous()
+            for part, tensor in value.named_parameters()
+        }
+        return f"{name}, weights {_checksum('', weights)[:16]}"
+    return name
 
 
 def _describe_array(array):

@@ -174,7 +174,7 @@ class OwnDistance(torch.nn.Module):
         return (self.conv(images) - self.conv(others)).square().flatten(1).mean(1)
 
 
-def test_a_module_as_distance_stays_what_it_is(digits):
+def test_a_module_as_distance_stays_what_it_is(digits, tmp_path):
     """It does not learn, gets no gradients, and lives through pickle and clone."""
     X, distance = digits[0][:40], OwnDistance()
     weights = distance.conv.weight.detach().clone()
@@ -188,6 +188,11 @@ def test_a_module_as_distance_stays_what_it_is(digits):
     assert isinstance(loaded.perceptual, OwnDistance)
     assert_array_equal(loaded.transform(X, refine=2), gan.transform(X, refine=2))
     assert_array_equal(clone(loaded).fit(X).transform(X), gan.transform(X))
+    params = {**TINY, "checkpoint": tmp_path, "checkpoint_interval": 0}
+    for _ in range(2):
+        BlobGAN(2, **params, perceptual=distance).fit(X)
+    with pytest.raises(CheckpointError, match="perceptual was '.*OwnDistance, weights"):
+        BlobGAN(2, **params, perceptual=OwnDistance()).fit(X)
     augmented = DCGANFeatureExtractor(n_filters=2, augment=torch.nn.Identity())
     assert type(pickle.loads(pickle.dumps(augmented)).augment) is torch.nn.Identity
 
