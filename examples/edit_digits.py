@@ -7,9 +7,9 @@ the looks of another::
 
     python examples/edit_digits.py --data ~/data/mnist
 
-It takes about an hour of a core. The output folder keeps the training, so that the same
-command goes on from where it was; found.png, edited.png and moving.gif are written when
-it is done.
+It takes 40 minutes of a core or more. The output folder keeps the training, so that the
+same command goes on from where it was; found.png, edited.png and moving.gif are written
+when it is done.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def train(args):
     """Return a BlobGAN that goes on from what the output folder holds of it."""
     X, _ = make_digits_world(args.images, args.data, random_state=0)
     gan = BlobGAN(
-        n_blobs=4,
+        n_blobs=2,
         n_filters=6,
         batch_size=24,
         max_epochs=args.max_epochs,

@@ -101,7 +101,7 @@ plt.show()
 # From left to right, in the image that depends most on one blob alone: where several
 # share an object it would be torn. ``display.save_gif("moving.gif", scale=16)`` writes
 # it as a film that goes there and back. ``examples/edit_digits.py`` does the same with
-# handwritten digits, 64 pixels wide, after an hour of training.
+# handwritten digits, 64 pixels wide, after 40 minutes of training.
 
 k = int((changes.max(axis=0) / changes.sum(axis=0)).argmax())
 one, blob = B[k : k + 1], chosen[k]
