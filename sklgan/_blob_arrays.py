@@ -1,15 +1,12 @@
 """Between arrays of blobs, which users see, and tensors, which networks see."""
 
-from operator import attrgetter
-
 import numpy as np
 import torch
 from scipy.special import expit, logit
 
 from sklgan._blob_dtype import GEOMETRY, blobs_from_matrix
 from sklgan._inference import device_of, for_each_batch
-from sklgan._tensors import as_tensor, torch_seed
-from sklgan.networks._build import network_builders
+from sklgan._tensors import as_tensor
 from sklgan.networks._splatting import VARIANCE, Blobs, resized
 
 
@@ -66,55 +63,6 @@ def render_blobs(generator, B, *, opacity=False):
     with torch.inference_mode():
         for_each_batch(len(B), run)
     return np.concatenate(parts)
-
-
-# What a generator must have, to be trained, to paint and to tell what is seen.
-_NEEDED = (
-    "layout.hidden",
-    "layout.read",
-    "layout.read_numbers",
-    "render",
-    "scores",
-    "sides",
-)
-
-
-def check_blob_generator(architecture):
-    """Refuse, before any training, a generator of the user's that knows no blobs.
-
-    Parameters
-    ----------
-    architecture : dict
-        Keywords of :func:`sklgan.networks._build.network_builders`.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be built with what it is given, or lacks something.
-    """
-    if isinstance(architecture["network"], str):
-        return
-    own = getattr(architecture["network"][0], "__name__", architecture["network"][0])
-    what = (
-        "its generator should take (latent_dim, out_shape, *, n_blobs, feature_dim, "
-        "style_dim) and be derived from sklgan.networks.BlobGenerator."
-    )
-    build, _ = network_builders(**architecture)
-    try:
-        with torch_seed(0):
-            generator = build()
-    except TypeError as error:
-        raise ValueError(
-            f"network=({own}, ...) cannot be built: {error}; {what}"
-        ) from error
-    missing = []
-    for name in _NEEDED:
-        try:
-            attrgetter(name)(generator)
-        except AttributeError:
-            missing.append(name)
-    if missing:
-        raise ValueError(f"network=({own}, ...) has no {', '.join(missing)}; {what}")
 
 
 def half_axes(B):

@@ -14,7 +14,6 @@ from sklearn.utils.validation import (
 )
 
 from sklgan._base import BaseGAN
-from sklgan._blob_arrays import check_blob_generator
 from sklgan._blob_dtype import GEOMETRY, blob_dtype
 from sklgan._inversion import encoder_builder, train_encoder
 from sklgan._namespaces import like
@@ -22,6 +21,7 @@ from sklgan._painting import BlobsMixin
 from sklgan._perceptual import check_perceptual
 from sklgan._tensors import resolve_device, to_torch, torch_seed
 from sklgan.losses import d_lazy_r1, generator_loss
+from sklgan.networks._build import check_blob_generator
 
 
 class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):

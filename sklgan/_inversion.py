@@ -238,10 +238,12 @@ def _explained(error, gan, n_kept):
     losses = {
         name.replace("d_loss", "loss"): error.losses[name] for name in error.losses
     }
+    kept = "The GAN, which was trained before, has been kept"
+    if n_kept > 0:
+        kept += f", and the encoder of epoch {n_kept}"
     return TrainingDivergedError(
         f"The encoder's training diverged in epoch {n_kept + 1}: "
-        f"{str(error).replace('d_loss', 'loss')}. The GAN, which was trained before, "
-        f"and the encoder of epoch {n_kept} have been kept. Lower learning_rate (now "
+        f"{str(error).replace('d_loss', 'loss')}. {kept}. Lower learning_rate (now "
         f"{gan.learning_rate}), or see that perceptual={gan.perceptual!r} and its "
         "gradient are finite where two images are alike.",
         losses,

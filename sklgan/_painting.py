@@ -177,8 +177,8 @@ class BlobsMixin:
         check_is_fitted(self)
         if not hasattr(self, "encoder_"):
             raise NotFittedError(
-                f"The last fit of this {type(self).__name__} ended before its "
-                "encoder's turn: it paints blobs, but finds none. Call fit again; with "
+                f"The last fit of this {type(self).__name__} ended before an epoch "
+                "of its encoder: it paints blobs, but finds none. Call fit again; with "
                 "warm_start=True it goes on with the networks that there are."
             )
         whole = isinstance(refine, Integral) and not isinstance(refine, bool)

@@ -330,7 +330,7 @@ def test_an_encoder_of_no_epoch_does_not_answer(digits):
     with pytest.raises(KeyboardInterrupt):
         gan.fit(digits[0][:40])
     assert gan.sample(2).shape == (2, 8, 8)
-    with pytest.raises(NotFittedError, match="before its encoder's turn"):
+    with pytest.raises(NotFittedError, match="before an epoch of its encoder"):
         gan.transform(digits[0][:3])
     gan = BlobGAN(2, **TINY, encoder_epochs=0).fit(digits[0][:40])
     assert gan.transform(digits[0][:3]).shape == (3, 25)
@@ -383,6 +383,13 @@ def test_an_encoder_that_diverges_leaves_the_last_good_one(digits):
     assert list(caught.value.losses) == ["loss"]
     assert len(gan.encoder_history_) == 1
     assert np.isfinite(gan.transform(digits[0][:5])).all()
+    assert "kept, and the encoder of epoch 1. Lower" in str(caught.value)
+    calls = [None] * 6
+    gan = BlobGAN(2, **TINY, perceptual=distance)
+    gan_only = r"diverged in epoch 1: .* trained before, has been kept\. Lower"
+    with pytest.raises(TrainingDivergedError, match=gan_only):
+        gan.fit(digits[0][:64])
+    assert not hasattr(gan, "encoder_")
 
 
 def test_each_bar_says_what_is_trained(digits, capsys):

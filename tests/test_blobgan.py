@@ -191,7 +191,7 @@ def test_without_an_encoder_nothing_is_found(digits):
         gan.fit(digits[0])
     assert gan.sample(2).shape == (2, 8, 8)
     with pytest.raises(
-        NotFittedError, match="before its encoder's turn.*Call fit again"
+        NotFittedError, match="before an epoch of its encoder.*Call fit again"
     ):
         gan.transform(digits[0])
     assert not hasattr(gan, "encoder_history_")

@@ -1,29 +1,15 @@
 """The example that edits images of digits, with a training far too short to be good."""
 
-import importlib
 import struct
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from test_label_evaluation import import_script
 
 from sklgan.blobs import blob_dtype
 
-pytest.importorskip("matplotlib")
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@pytest.fixture(scope="module")
-def example():
-    """Return the script as a module."""
-    before = list(sys.path)
-    sys.path.insert(0, str(ROOT / "examples"))
-    try:
-        return importlib.import_module("edit_digits")
-    finally:
-        sys.path[:] = before
+example = import_script("edit_digits")
 
 
 @pytest.fixture
@@ -40,7 +26,7 @@ def mnist(tmp_path):
     return tmp_path
 
 
-def test_it_writes_pictures_and_trains_once(example, mnist, tmp_path, capsys):
+def test_it_writes_pictures_and_trains_once(mnist, tmp_path, capsys):
     """The film has all places of the circle; the same command trains no further."""
     output = tmp_path / "output"
     options = "--images 24 --max-epochs 1 --encoder-epochs 1 --refine 1".split()
@@ -56,7 +42,7 @@ def test_it_writes_pictures_and_trains_once(example, mnist, tmp_path, capsys):
     assert "100%" not in capsys.readouterr().err
 
 
-def test_each_edit_is_of_the_chosen_blob(example):
+def test_each_edit_is_of_the_chosen_blob():
     """Moves go inward along the longer way; looks are those of the image before."""
 
     class Recorder:

@@ -1,6 +1,7 @@
 """From a name, or a pair of classes, to what builds a generator and a discriminator."""
 
 from functools import partial
+from operator import attrgetter
 
 import torch
 
@@ -123,3 +124,52 @@ def network_builders(
             SelfTaughtDiscriminator, discriminator, shape, n_projections, own_logits
         )
     return partial(generator, **(generator_options or {})), discriminator
+
+
+# What a generator must have, to be trained, to paint and to tell what is seen.
+_BLOBS_NEED = (
+    "layout.hidden",
+    "layout.read",
+    "layout.read_numbers",
+    "render",
+    "scores",
+    "sides",
+)
+
+
+def check_blob_generator(architecture):
+    """Refuse, before any training, a generator of the user's that knows no blobs.
+
+    Parameters
+    ----------
+    architecture : dict
+        Keywords of :func:`network_builders`.
+
+    Raises
+    ------
+    ValueError
+        If it cannot be built with what it is given, or lacks something.
+    """
+    if isinstance(architecture["network"], str):
+        return
+    own = getattr(architecture["network"][0], "__name__", architecture["network"][0])
+    what = (
+        "its generator should take (latent_dim, out_shape, *, n_blobs, feature_dim, "
+        "style_dim) and be derived from sklgan.networks.BlobGenerator."
+    )
+    build, _ = network_builders(**architecture)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            generator = build()
+    except TypeError as error:
+        raise ValueError(
+            f"network=({own}, ...) cannot be built: {error}; {what}"
+        ) from error
+    missing = []
+    for name in _BLOBS_NEED:
+        try:
+            attrgetter(name)(generator)
+        except AttributeError:
+            missing.append(name)
+    if missing:
+        raise ValueError(f"network=({own}, ...) has no {', '.join(missing)}; {what}")
