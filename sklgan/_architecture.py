@@ -97,7 +97,8 @@ def choose_augmentation(gan, name):
 def _by_parameter(architecture):
     """Return an architecture with the generator's own parameters among the others."""
     architecture = dict(architecture)
-    return {**architecture, **architecture.pop("generator_options", {})}
+    options = architecture.pop("generator_options", {})
+    return {**architecture, **options}
 
 
 def check_continuation(before, now):

@@ -141,11 +141,16 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
         Unless there are new networks: after a divergence or Ctrl-C ``fit`` leaves
         those of the last good epoch; ``partial_fit``, ``streamed``, leaves none. The
         processes of torch.distributed, if there are several, train together within
-        the context.
+        the context. Gradients are on, whatever the caller's block says.
         """
         before = vars(self).copy()
         try:
-            with memory_given_back(self.batch_size), joined_processes():
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                memory_given_back(self.batch_size),
+                joined_processes(),
+            ):
                 yield
         except BaseException:
             generator = vars(self).get("generator_")

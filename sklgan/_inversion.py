@@ -225,7 +225,7 @@ def train_encoder(gan, X, device, n_epochs):
             raise _explained(error, gan, net.n_epochs) from None
         finally:
             # One that has not learned for an epoch would answer, and know nothing.
-            if net.n_epochs > 0 or n_epochs == 0 or hasattr(gan, "encoder_"):
+            if net.n_epochs > 0 or n_epochs == 0:
                 gan.encoder_history_ = [
                     {("loss" if key == "d_loss" else key): row[key] for key in row}
                     for row in net.history_rows(0)

@@ -86,7 +86,7 @@ def check_perceptual(gan, device):
     images = torch.full((2, *gan._architecture["shape"]), -1.0, device=device)
     try:
         distance = choose_perceptual(gan.perceptual, None, device)
-        with torch_seed(0, device), torch.enable_grad():
+        with torch_seed(0, device):
             distance(images.clone().requires_grad_(), images)
     except Exception as error:
         if gan.perceptual != "lpips" or isinstance(error, ImportError):

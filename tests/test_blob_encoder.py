@@ -198,12 +198,15 @@ def test_a_module_as_distance_stays_what_it_is(digits, tmp_path):
 
 
 def test_images_are_refined_where_gradients_are_off(digits):
-    """A user's block decides nothing here."""
-    gan = BlobGAN(2, **TINY).fit(digits[0][:40])
+    """A user's block decides nothing here, nor in fit."""
+    params = {**TINY, "perceptual": OwnDistance()}
+    gan = BlobGAN(2, **params).fit(digits[0][:40])
     expected = gan.transform(digits[0][:3], refine=2)
     for block in (torch.no_grad(), torch.inference_mode()):
         with block:
             assert_array_equal(gan.transform(digits[0][:3], refine=2), expected)
+            again = BlobGAN(2, **params).fit(digits[0][:40])
+            assert_array_equal(again.transform(digits[0][:3], refine=2), expected)
     with pytest.raises(ValueError, match="refine=True should be an int"):
         gan.transform(digits[0][:3], refine=True)
 
@@ -365,6 +368,30 @@ def test_a_generator_without_blobs_is_refused_before_training(
     with pytest.raises(ValueError, match=message):
         gan.fit(X)
     assert_array_equal(gan.transform(X), before)
+
+
+def test_other_blobs_are_no_continuation(digits):
+    """The message names the parameter."""
+    gan = BlobGAN(2, **TINY, warm_start=True).fit(digits[0][:40])
+    with pytest.raises(ValueError, match="last fit, but n_blobs was 2 and is 3 now"):
+        gan.set_params(n_blobs=3).fit(digits[0][:40])
+
+
+def test_an_encoder_that_diverges_at_once_leaves_that_of_the_last_fit(digits):
+    """With its history."""
+    gan = BlobGAN(2, **TINY, warm_start=True, encoder_epochs=2).fit(digits[0][:40])
+    before, history = gan.transform(digits[0][:5]), gan.encoder_history_
+
+    def distance(images, others):
+        calls.append(images)
+        return (images - others).abs().flatten(1).mean(1) / (len(calls) < 2)
+
+    calls = []
+    with pytest.raises(TrainingDivergedError, match="encoder's .* in epoch 1"):
+        gan.set_params(perceptual=distance).fit(digits[0][:40])
+    assert_array_equal(gan.encoder_history_, history)
+    assert gan.n_iter_ == 2
+    assert_array_equal(gan.transform(digits[0][:5]), before)
 
 
 def test_an_encoder_that_diverges_leaves_the_last_good_one(digits):

@@ -417,7 +417,7 @@ def test_other_bad_input_is_refused(call, message):
 def test_sizes_that_are_too_small_say_what_they_count():
     """The default tests on a tenth of the labelled rows, here 2 of 10 classes."""
     y = np.concatenate([np.repeat(np.arange(10), 2), np.full(100, -1)])
-    message = r"= 10\. Sizes count labelled rows, .* 20 in 10 .* such as test_size=10\."
+    message = r"= 10\. Sizes count labelled rows, .* 20 in 10 .* set need 10 at least"
     with pytest.raises(ValueError, match=message):
         next(SemiSupervisedShuffleSplit().split(np.zeros(120), y))
     _, test = next(SemiSupervisedShuffleSplit(test_size=10).split(np.zeros(120), y))

@@ -164,8 +164,8 @@ class SemiSupervisedShuffleSplit(StratifiedShuffleSplit):
             n_classes = len(np.unique(labels))
             raise ValueError(
                 f"{str(error).rstrip('.')}. Sizes count labelled rows, of which there "
-                f"are {len(rows)} in {n_classes} classes: give both a row of each at "
-                f"least, such as test_size={n_classes}."
+                f"are {len(rows)} in {n_classes} classes: the test and the training "
+                f"set need {n_classes} at least, and both no more than {len(rows)}."
             ) from error
 
 
