@@ -3,11 +3,13 @@
 A task is a set of images of which each draw labels a few. For every draw there are
 rows for a support vector machine and for the network on the labelled images alone, for
 the network that has all images but no generator, and for the classifier itself. A row
-is kept as soon as it is done: the same command goes on from there.
+is kept as soon as it is done, and a network's training at the ends of its epochs: the
+same command goes on from there.
 """
 
 import argparse
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -35,10 +37,12 @@ FIGURES = {
     "calibration_error": ("ECE, %", 100, 1),
     "seconds": ("fit, s", 1, 0),
 }
-# Parameters that are no choice of the training: images are images, and the seed is the
-# draw's.
+# Parameters that are no choice of the training: images are images, the seed is the
+# draw's, and each row has a checkpoint of its own.
 _NOT_SET = {
     "callbacks",
+    "checkpoint",
+    "checkpoint_interval",
     "data_range",
     "image_shape",
     "n_clusters",
@@ -101,6 +105,7 @@ def make_parser(description, output, **defaults):
         "without a look at test rows; take draws that you do not report",
     )
     add("--keep", action="store_true", help="keep the fitted classifiers too")
+    add("--curve", action="store_true", help="score networks after every epoch")
     add_training_options(parser, SemiSupervisedGANClassifier(**defaults))
     return parser
 
@@ -255,9 +260,16 @@ def make_classifier(method, args, draw):
         settings["adversarial_weight"] = 0.0
     return SemiSupervisedGANClassifier(
         **settings,
+        checkpoint=checkpoint_folder(method, draw, args),
         random_state=draw,
         verbose=int(sys.stderr.isatty()),
     )
+
+
+def checkpoint_folder(method, draw, args):
+    """Return where the training of a row is kept until all rows are done."""
+    kind = "curve" if args.curve else "training"
+    return args.output / f"{method}_draw{draw}_{kind}"
 
 
 def rows_to_fit(method, y, labeled):
@@ -274,21 +286,51 @@ def rows_to_fit(method, y, labeled):
     return slice(None), masked
 
 
+def fit(classifier, X, y):
+    """Fit, and return the seconds it took, those before a resumption included."""
+    start = time.perf_counter()
+    classifier.fit(X, y)
+    seconds = time.perf_counter() - start
+    epochs = getattr(classifier, "history_", [])
+    return max(seconds, sum(epoch["duration"] for epoch in epochs))
+
+
+def fit_by_epochs(classifier, X, y, X_test, y_test):
+    """Fit with a score after every epoch, and return seconds and the accuracies.
+
+    A fit that goes on from its checkpoint ends with the weights of one that was never
+    broken off.
+    """
+    path = classifier.checkpoint / "curve.json"
+    curve = json.loads(path.read_text()) if path.exists() else []
+    last = classifier.max_epochs
+    # The last epoch, once more, is not trained again: it fits the classifier.
+    del curve[last - 1 :]
+    for n_epochs in range(len(curve) + 1, last + 1):
+        seconds = fit(classifier.set_params(max_epochs=n_epochs), X, y)
+        curve.append(score(classifier, X_test, y_test)["accuracy"])
+        write_json(path, curve)
+        say(f"  epoch {n_epochs}: {curve[-1]:.2%}")
+    return seconds, curve
+
+
 def compute_row(method, draw, args, images, labeled):
     """Fit one classifier on one draw of labels, and return its figures."""
     X, y, X_test, y_test = images
     classifier = make_classifier(method, args, draw)
     rows, labels = rows_to_fit(method, y, labeled)
-    X_fit = X[rows]
-    start = time.perf_counter()
-    classifier.fit(X_fit, labels)
-    seconds = time.perf_counter() - start
+    figures = {}
+    if args.curve and method != "svc":
+        training = classifier, X[rows], labels, X_test, y_test
+        seconds, figures["curve"] = fit_by_epochs(*training)
+    else:
+        seconds = fit(classifier, X[rows], labels)
     if args.keep:
         path = args.output / f"{method}_draw{draw}.joblib"
         write_whole(path, lambda part: joblib.dump(classifier, part))
-    figures = score(classifier, X_test, y_test)
+    figures |= {**score(classifier, X_test, y_test), "seconds": round(seconds, 2)}
     say(f"  accuracy {figures['accuracy']:.2%}, fitted in {seconds:.0f} s")
-    return {**figures, "seconds": round(seconds, 2)}
+    return figures
 
 
 def evaluate(args, load, draw_labels, task_settings=()):
@@ -318,10 +360,13 @@ def evaluate(args, load, draw_labels, task_settings=()):
     kind = "held-out training" if args.holdout else "test"
     say(f"{len(X)} rows to fit on, {len(X_test)} {kind} rows to score on")
     labeled = {draw: draw_labels(y, draw) for draw in args.draws}
+    wanted = [(m, METHODS[m], draw) for draw in args.draws for m in args.methods]
     rows = fill_in(
         args.output,
         settings,
-        [(m, METHODS[m], draw) for draw in args.draws for m in args.methods],
+        wanted,
         lambda method, draw: compute_row(method, draw, args, images, labeled[draw]),
     )
+    for method, _, draw in wanted:
+        shutil.rmtree(checkpoint_folder(method, draw, args), ignore_errors=True)
     print_table(rows, FIGURES)

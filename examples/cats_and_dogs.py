@@ -7,8 +7,9 @@ draw s, so that the classes need not be equally frequent among them::
     python examples/cats_and_dogs.py --data ~/data/cifar-10-batches-py
 
 Rows that are done stand in results.json of the output folder, and the same command
-goes on after them. With --holdout the score is that of the cats and dogs among the
-last 5,000 training images of CIFAR-10, which then take no part in any fit.
+goes on after them, within a training too. --curve adds the accuracy after every epoch.
+With --holdout the score is that of the cats and dogs among the last 5,000 training
+images of CIFAR-10, which then take no part in any fit.
 """
 
 import numpy as np

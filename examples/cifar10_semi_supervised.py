@@ -6,9 +6,9 @@ first of ``numpy.random.default_rng(s)``'s permutation of each class::
     python examples/cifar10_semi_supervised.py --data ~/data --n-labels 4000
 
 It is for a GPU: a CPU needs hours for each row. Rows that are done stand in
-results.json of the output folder, and the same command goes on after them. With
---holdout the score is that of the last 5,000 training images, which then take no part
-in any fit.
+results.json of the output folder, and the same command goes on after them, within a
+training too. --curve adds the accuracy after every epoch. With --holdout the score is
+that of the last 5,000 training images, which then take no part in any fit.
 """
 
 from _label_evaluation import count, draw_per_class, evaluate, make_parser

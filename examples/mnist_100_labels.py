@@ -7,8 +7,9 @@ each class among the first 10,000 rows, so that more rows bring no other labels:
     python examples/mnist_100_labels.py --data ~/data/mnist
 
 Rows that are done stand in results.json of the output folder, and the same command
-goes on after them. With --holdout the score is that of training rows 50,000 to 59,999,
-which then take no part in any fit.
+goes on after them, within a training too. --curve adds the accuracy after every epoch.
+With --holdout the score is that of training rows 50,000 to 59,999, which then take no
+part in any fit.
 """
 
 from _label_evaluation import count, draw_per_class, evaluate, make_parser

@@ -133,6 +133,52 @@ def test_second_run_keeps_rows_and_adds_draws(first_run, mnist, capsys):
     assert line in " ".join(text.split())
 
 
+class BrokenOff(Exception):
+    """What ends a run in the tests."""
+
+
+@pytest.mark.parametrize("n_scored", [0, 1, 2])
+def test_run_that_is_broken_off_goes_on_within_a_row(
+    mnist, tmp_path, helper, monkeypatch, n_scored
+):
+    """The row is that of a run that was not, and so is its curve."""
+    options = ["--rows=150", "--draws=0", "--methods=gan", "--max-epochs=3"]
+    (plain,) = run("mnist_100_labels", mnist, tmp_path / "plain", *options)
+    output = tmp_path / "broken"
+    calls = []
+
+    def break_off(*arguments):
+        calls.append(arguments)
+        if len(calls) > n_scored:
+            raise BrokenOff
+        return score(*arguments)
+
+    score = helper.score
+    monkeypatch.setattr(helper, "score", break_off)
+    with pytest.raises(BrokenOff):
+        run("mnist_100_labels", mnist, output, "--curve", *options)
+    monkeypatch.setattr(helper, "score", score)
+    assert (output / "gan_draw0_curve" / "training_0.safetensors").exists()
+    (row,) = run("mnist_100_labels", mnist, output, "--curve", *options)
+    assert len(row["curve"]) == 3
+    assert row["curve"][-1] == row["accuracy"] == plain["accuracy"]
+    assert row["log_loss"] == plain["log_loss"]
+    assert not list(output.glob("*_curve"))
+    assert not list((tmp_path / "plain").glob("*_training"))
+
+
+@pytest.mark.parametrize("n_done", [1, 3])
+def test_curve_goes_on_after_its_last_score(mnist, tmp_path, helper, n_done):
+    """Scores that stand are not computed again, but that of the last epoch is."""
+    options = ["--rows=150", "--draws=0", "--methods=gan", "--max-epochs=3", "--curve"]
+    folder = tmp_path / "output" / "gan_draw0_curve"
+    folder.mkdir(parents=True)
+    (folder / "curve.json").write_text(json.dumps([0.5, 0.25, 0.125][:n_done]))
+    (row,) = run("mnist_100_labels", mnist, tmp_path / "output", *options)
+    assert row["curve"][: min(n_done, 2)] == [0.5, 0.25][:n_done]
+    assert row["curve"][2] == row["accuracy"] != 0.125
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -237,6 +283,9 @@ def test_baselines_differ_in_the_weights_of_losses_alone(helper):
         helper.make_classifier(method, args, 3).get_params()
         for method in ("gan", "no-generator", "labels-only")
     )
+    rows = (gan, no_generator, labels_only)
+    # No training goes on from that of another row.
+    assert len({params.pop("checkpoint") for params in rows}) == 3
     assert (gan["n_filters"], gan["augment"], gan["random_state"]) == (7, ["flip"], 3)
     assert gan["strong_augment"] is None
     assert no_generator == {**gan, "adversarial_weight": 0.0}
