@@ -188,7 +188,9 @@ def _pair(move):
 def _amounts(B, values, name):
     """Return a number for all images, or one for each, as an array."""
     try:
-        amounts = np.asarray(values, dtype=np.float32)
+        # Too large a number becomes infinite, which is refused below.
+        with np.errstate(over="ignore"):
+            amounts = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError):
         amounts = None
     if amounts is None or amounts.shape not in ((), B.shape):
@@ -197,7 +199,7 @@ def _amounts(B, values, name):
             "images."
         )
     if not np.isfinite(amounts).all():
-        raise ValueError(f"{name}={values!r} should be finite.")
+        raise ValueError(f"{name}={values!r} should be finite in float32.")
     return amounts
 
 

@@ -148,6 +148,7 @@ def test_a_blob_that_is_not_there_is_named(B, blob):
         ({"move": (np.nan, 0.0)}, "dx of move=nan should be finite"),
         ({"scale": 0}, "scale=0 should be positive; remove=True"),
         ({"scale": np.nan}, "scale=nan should be finite"),
+        ({"scale": 1e200}, r"scale=1e\+200 should be finite in float32"),
         ({"scale": 1e30}, r"scale=1e\+30 makes of size=0.4.* in image 0 one of inf"),
         (
             {"scale": [1, 1e-30, 1]},
