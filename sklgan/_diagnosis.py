@@ -25,7 +25,7 @@ from sklgan.losses import ADVERSARIAL_LOSSES
 from sklgan.metrics import kernel_distance
 from sklgan.networks._build import network_builders
 
-# A figure means trouble on one side of these. They were set with
+# A figure means trouble up to these, some from these on. They were set with
 # benchmarks/check_diagnosis.py, between trainings that are well and others that were
 # made to fail.
 THRESHOLDS = {
@@ -38,6 +38,7 @@ THRESHOLDS = {
     "g_saturation": 0.5,
     "loss_movement": 0.006,
 }
+_HIGH_IS_BAD = {"distance_left", "separation", "g_saturation"}
 
 # Losses of discriminator and generator where nobody can tell real from fake, and what
 # the generator's is counted in. A Wasserstein critic is ahead by design.
@@ -144,11 +145,13 @@ class Diagnosis:
     def __str__(self):
         """Return findings and figures as text."""
         found = [f"{finding.name}: {finding.text}" for finding in self.findings]
+        heading = "Figures, and where they begin to mean trouble, most only together:"
         rows = [
-            f"  {name:14} {value:8.3g}   (threshold {self.thresholds[name]:g})"
+            f"  {name:14} {'-' if np.isnan(value) else format(value, '.3g'):>8}   "
+            f"{'>=' if name in _HIGH_IS_BAD else '<='} {self.thresholds[name]:g}"
             for name, value in self.figures.items()
         ]
-        return "\n".join([*(found or ["Nothing wrong was found."]), *rows])
+        return "\n".join([*(found or ["Nothing wrong was found."]), heading, *rows])
 
 
 class DiagnosisMixin:
@@ -205,7 +208,7 @@ def _diagnose(gan, X, rng, n_samples):
         figures["separation"] = roc_auc_score(truth, np.concatenate([real, fake]))
         figures |= _saturation(gan, real, fake)
     figures = {name: float(value) for name, value in figures.items()}
-    return Diagnosis(figures, tuple(_findings(gan, figures, has_generator)))
+    return Diagnosis(figures, tuple(_findings(gan, figures)))
 
 
 def _sample_figures(gan, rows, samples, Z):
@@ -289,10 +292,10 @@ def _loss_movement(history):
     return max(changes, default=np.nan)
 
 
-def _findings(gan, figures, has_generator):
+def _findings(gan, figures):
     """Yield what the figures mean; comparisons with NaN are false."""
     limits, left = THRESHOLDS, figures["distance_left"]
-    stands = left >= limits["distance_left"] or not has_generator
+    stands = left >= limits["distance_left"] or not has_generator(gan)
     few = figures["distinctness"] <= limits["distinctness"]
     shrunk = not stands or figures["spread_left"] <= limits["spread_left"]
     one = figures["spread"] <= limits["spread"] and shrunk

@@ -153,6 +153,32 @@ def test_a_classifier_without_generator(digits):
     assert diagnosis.figures["loss_movement"] > 0
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        DCGANFeatureExtractor(objective="contrastive", adversarial_weight=0),
+        SemiSupervisedGANClassifier(adversarial_weight=0, balance_weight=0),
+    ],
+)
+def test_nothing_learned_without_generator(estimator, digits):
+    """Then the losses alone tell."""
+    estimator.set_params(n_filters=4, max_epochs=4, learning_rate=1e-9, random_state=0)
+    [finding] = estimator.fit(*digits).diagnose(digits[0]).findings
+    assert finding.name == "no_learning"
+    assert "distance" not in finding.text
+
+
+def test_text_tells_on_which_side_a_figure_is_bad(digits):
+    """And has a dash where there is no figure."""
+    gan = SemiSupervisedGANClassifier(
+        n_filters=4, max_epochs=2, adversarial_weight=0, random_state=0
+    )
+    lines = str(gan.fit(*digits).diagnose(digits[0])).splitlines()
+    assert " ".join(lines[-4].split()) == "separation - >= 0.95"
+    assert lines[-1].split()[0] == "loss_movement"
+    assert lines[-1].split()[2:] == ["<=", "0.006"]
+
+
 # Use --------------------------------------------------------------------------------
 
 
