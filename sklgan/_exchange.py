@@ -14,10 +14,11 @@ from sklgan._foreign import (
     is_standard,
     tutorial_state,
 )
-from sklgan._images import check_data_range, check_images
+from sklgan._images import check_images
 from sklgan._onnx import GRAPHS, onnx_bytes
 from sklgan._state_files import to_file_bytes
 from sklgan._tensors import resolve_device, torch_seed
+from sklgan._value_range import check_data_range
 from sklgan.networks._build import network_builders
 from sklgan.networks._tutorial import (
     AbsentNetwork,

@@ -4,10 +4,8 @@ Channels last outside, ``(n, c, h, w)`` in [-1, 1] inside, and nowhere else a
 conversion between the two.
 """
 
-import warnings
 from collections.abc import Iterator
 from math import prod
-from numbers import Real
 
 import numpy as np
 import torch
@@ -21,23 +19,17 @@ from sklgan._listing import list_pictures
 from sklgan._mapping import find_mapping
 from sklgan._namespaces import is_dispatched, moments, numpy_dtype, to_tensor
 from sklgan._sequences import ImageSequence
+from sklgan._value_range import choose_range, warn_if_outside
 
 # The first is what all other dtypes are converted to.
 _CHECKS = {"dtype": [np.float32, np.uint8, np.float64], "order": "C"}
 _TENSOR_CHECKS = {"dtype": [torch.float32, torch.uint8, torch.float64]}
-
-# Values this far outside the range, as a fraction of its span, are worth a warning.
-_TOLERANCE = 0.05
 
 # Rows at a time: StandardScaler makes a float64 copy of what it is given.
 _SCALER_BATCH = 4096
 
 # Of images that are not decoded yet, so many are looked at; all are checked in use.
 _SEEN = 64
-
-# A model of a range this wide is not meant for values in [0, 1] or [-1, 1]. That of
-# scikit-learn's digits is 16; within one around 0 such values are more common.
-_WIDE_SPAN, _WIDE_SIGNED_SPAN = 10, 100
 
 
 def check_images(estimator, X, *, reset):
@@ -76,7 +68,7 @@ def check_images(estimator, X, *, reset):
     if not reset:
         rows = validate_data(estimator, X, reset=False, **checks)
         if image_shape is not None:
-            _warn_if_outside(rows, estimator.data_range_, _dtype_of(X, rows))
+            warn_if_outside(rows, estimator.data_range_, _dtype_of(X, rows))
         return rows if lazy is None else lazy
     # The attributes of an earlier fit stay untouched until nothing can fail any more.
     rows = check_array(
@@ -86,9 +78,9 @@ def check_images(estimator, X, *, reset):
     data_range = None
     if image_shape is not None:
         _check_n_values(estimator, rows, image_shape)
-        data_range = _choose_range(estimator.data_range, rows)
+        data_range = choose_range(estimator.data_range, rows)
         if not isinstance(estimator.data_range, str):
-            _warn_if_outside(rows, data_range, dtype)
+            warn_if_outside(rows, data_range, dtype)
     rows = rows if lazy is None else lazy
     scale = _learn_scale(rows, data_range)
     validate_data(estimator, X, reset=True, skip_check_array=True)
@@ -374,63 +366,3 @@ def _learn_scale(rows, data_range):
             scaler.partial_fit(rows[batch])
         center, half_range = scaler.mean_, scaler.scale_
     return np.asarray(center, dtype=dtype), np.asarray(half_range, dtype=dtype)
-
-
-def _choose_range(data_range, rows):
-    """Return (low, high) as given, or the narrowest usual range that rows lie in."""
-    if not (isinstance(data_range, str) and data_range == "auto"):
-        return check_data_range(data_range)
-    if numpy_dtype(rows) == np.uint8:
-        return 0.0, 255.0
-    low, high = float(rows.min()), float(rows.max())
-    if 0 <= low and high <= 1:
-        return 0.0, 1.0
-    if -1 <= low and high <= 1:
-        return -1.0, 1.0
-    if 0 <= low and 128 < high <= 255:
-        return 0.0, 255.0
-    return low, high if high > low else low + 1
-
-
-def check_data_range(data_range):
-    """Return the parameter data_range as a pair of floats."""
-    pair = tuple(data_range) if np.iterable(data_range) else ()
-    is_real = [isinstance(value, Real) and np.isfinite(value) for value in pair]
-    if len(pair) != 2 or not all(is_real) or not pair[0] < pair[1]:
-        raise ValueError(
-            f"data_range={data_range!r} is not a range. Pass 'auto', or a pair of "
-            "finite numbers (low, high) with low < high, such as (0, 255)."
-        )
-    return float(pair[0]), float(pair[1])
-
-
-def _warn_if_outside(rows, data_range, dtype):
-    """Warn of values that data_range does not foresee; dtype is what X came in."""
-    low, high = data_range
-    if numpy_dtype(rows) == np.uint8 and (low, high) == (0, 255):
-        return
-    found_low, found_high = float(rows.min()), float(rows.max())
-    margin = _TOLERANCE * (high - low)
-    if found_low < low - margin or found_high > high + margin:
-        warnings.warn(
-            f"X has values from {found_low:.6g} to {found_high:.6g}, outside the range "
-            f"of the model, [{low:.6g}, {high:.6g}]. Scale X as the data given to fit, "
-            "or fit again with a data_range that covers both.",
-            UserWarning,
-            stacklevel=5,
-        )
-    elif (
-        dtype is not None
-        and dtype.kind == "f"
-        and high - low >= (_WIDE_SPAN if low >= 0 else _WIDE_SIGNED_SPAN)
-        and -1 <= found_low
-        and 0 < found_high <= 1
-    ):
-        unit = "[0, 1]" if found_low >= 0 else "[-1, 1]"
-        warnings.warn(
-            f"X has values from {found_low:.6g} to {found_high:.6g} and looks scaled "
-            f"to {unit}, while the model was fitted on [{low:.6g}, {high:.6g}]. Scale "
-            "X as the data given to fit.",
-            UserWarning,
-            stacklevel=5,
-        )

@@ -10,7 +10,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
-from sklearn.datasets import load_digits
 
 from sklgan._images import check_images, from_batch, to_batch
 
@@ -139,38 +138,6 @@ def test_feature_names_of_data_frames_are_kept():
     assert not hasattr(gate, "feature_names_in_")
 
 
-@pytest.mark.parametrize(
-    ("X", "data_range", "expected"),
-    [
-        (GREY // 200, "auto", (0, 255)),
-        (GREY / 255, "auto", (0, 1)),
-        (GREY / 300, "auto", (0, 1)),
-        (GREY > 100, "auto", (0, 1)),
-        (GREY / 127.5 - 1, "auto", (-1, 1)),
-        (GREY.astype(float), "auto", (0, 255)),
-        (GREY * (200 / 255), "auto", (0, 255)),
-        (GREY * (100 / 255), "auto", (0, 100)),
-        (load_digits().images, "auto", (0, 16)),
-        (GREY.astype(int) * 10, "auto", (0, 2550)),
-        (GREY - 100.0, "auto", (-100, 155)),
-        (np.full((3, 2, 2), 7.0), "auto", (7, 8)),
-        (np.zeros((3, 2, 2)), "auto", (0, 1)),
-        (GREY, (-10, 300), (-10, 300)),
-        (GREY.astype(float), [0, np.float32(255)], (0, 255)),
-        (GREY, (5, 250), (5, 250)),
-    ],
-)
-def test_data_range_is_the_narrowest_plainly_meant(X, data_range, expected):
-    """The range is guessed from dtype and values, or taken as given."""
-    gate = Gate(data_range=data_range).fit(X)
-    assert gate.data_range_ == expected
-    assert all(type(value) is float for value in gate.data_range_)
-    batch = gate.batch(X)
-    low, high = expected
-    expected = (X.astype(float) - low) / (high - low) * 2 - 1
-    assert_allclose(batch.numpy()[:, 0], expected, rtol=1e-5, atol=1e-5)
-
-
 def test_flat_data_is_standardised_and_has_no_range():
     """Flat columns have mean 0 and deviation 1; a constant column becomes 0."""
     X = FLAT * [1, 10, 0, 1e-3] + [5, -3, 0.1, 2]
@@ -181,52 +148,6 @@ def test_flat_data_is_standardised_and_has_no_range():
     assert batch.dtype == torch.float32
     assert_allclose(batch.mean(0), np.zeros(4), atol=1e-5)
     assert_allclose(batch.std(0, correction=0), [1, 1, 0, 1], atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("fitted", "data_range", "X"),
-    [
-        (GREY / 255, "auto", GREY),
-        (GREY, "auto", GREY * 2.0),
-        (GREY, "auto", GREY - 100.0),
-        (GREY / 255 * 200, (0, 250), GREY * 1.5),
-    ],
-)
-def test_values_outside_the_range_warn(fitted, data_range, X):
-    """A warning names what was found, the range and what to do."""
-    gate = Gate(data_range=data_range).fit(fitted)
-    low, high = gate.data_range_
-    found = f"from {X.min():.6g} to {X.max():.6g}, outside the range of the model"
-    match = re.escape(f"{found}, [{low:.6g}, {high:.6g}]. Scale X")
-    with pytest.warns(UserWarning, match=match):
-        gate.batch(X)
-
-
-def test_fit_warns_of_an_explicit_range_that_is_too_narrow():
-    """Values far outside an explicit data_range are warned of in fit."""
-    with pytest.warns(UserWarning, match=r"0 to 255, outside .* \[0, 100\]"):
-        Gate(data_range=(0, 100)).fit(GREY)
-
-
-def test_images_scaled_to_one_warn():
-    """Floats in [0, 1] or [-1, 1] for a wider model, but no black images."""
-    gate = Gate().fit(GREY)
-    with pytest.warns(UserWarning, match=r"looks scaled to \[0, 1\].*\[0, 255\]"):
-        gate.batch(GREY / 255)
-    with pytest.warns(UserWarning, match=r"looks scaled to \[-1, 1\].*\[0, 255\]"):
-        gate.batch(GREY / 127.5 - 1)
-    gate.batch(np.zeros((2, 6, 7)))
-    gate.batch(GREY // 200)
-    with pytest.warns(UserWarning, match=r"looks scaled to \[0, 1\].*\[0, 16\]"):
-        Gate().fit(GREY / 255 * 16).batch(GREY / 255)
-
-
-def test_ordinary_values_do_not_warn():
-    """Values up to 5 % of the span outside the range pass in silence."""
-    gate = Gate().fit(GREY.astype(np.float32))
-    gate.batch(GREY * 1.04)
-    gate.batch(GREY - 12.0)
-    Gate(data_range=(0, 250)).fit(GREY)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.uint16, np.int32])
@@ -403,17 +324,6 @@ def test_image_shape_that_does_not_match_raises(X, image_shape, match):
     """image_shape is held against X, flat or not."""
     with pytest.raises(ValueError, match=match):
         Gate(image_shape=image_shape).fit(X)
-
-
-@pytest.mark.parametrize(
-    "data_range",
-    ["full", 3, (1, 0), (1, 1), (0, np.inf), (np.nan, 1), (0, 1, 2), ("a", "b"), None],
-)
-def test_malformed_data_range_raises(data_range):
-    """data_range is "auto" or a finite, increasing pair."""
-    match = re.escape(f"data_range={data_range!r}")
-    with pytest.raises(ValueError, match=f"{match}.*low < high"):
-        Gate(data_range=data_range).fit(GREY)
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,7 @@ PARTS = {
     "_prefetch",
     "_rows",
     "_sequences",
+    "_value_range",
     "_state_files",
     "_tensors",
     "_training",
@@ -83,7 +84,15 @@ MAY_IMPORT = {
     "_checkpoint": {"_files", "_placement"},
     "_decoding": {"_listing"},
     "_class_losses": {"_architecture", "_labels", "_placement", "_tensors", "losses"},
-    "_images": {"_decoding", "_listing", "_mapping", "_namespaces", "_sequences"},
+    "_images": {
+        "_decoding",
+        "_listing",
+        "_mapping",
+        "_namespaces",
+        "_sequences",
+        "_value_range",
+    },
+    "_value_range": {"_namespaces"},
     "_features": {"_inference", "_tensors"},
     "_foreign": {"_decoding", "_state_files", "networks"},
     "_grid": {"_files"},
@@ -133,7 +142,7 @@ MAY_IMPORT = {
     **dict.fromkeys(
         ["_diagnosis", "_engine", "_onnx", "_painting"], {*PARTS, "_images"}
     ),
-    "_exchange": {*PARTS, "_images", "_onnx"},
+    "_exchange": {*PARTS, "_images", "_onnx", "_value_range"},
     "_base": {*PARTS, "_images", "_diagnosis", "_engine"},
     **dict.fromkeys(ESTIMATORS, {*PARTS, "_images", "_exchange", "_painting", "_base"}),
     "_blobs_display": {*PARTS, "_images", "_display"},
