@@ -63,11 +63,11 @@ def finish(process):
 
 def kill(process, seconds, writing, folder):
     """Kill a training after so many seconds, or when it writes next; tell if it ran."""
-    part = folder / "training_0.safetensors.part"
+    part = f"training_0.safetensors.{process.pid}-*.part"
     until = time.monotonic() + seconds
     while process.poll() is None and time.monotonic() < until:
         time.sleep(0.001)
-    while writing and process.poll() is None and not part.exists():
+    while writing and process.poll() is None and not any(folder.glob(part)):
         pass
     ran = process.poll() is None
     if ran:

@@ -9,12 +9,13 @@ import errno
 import hashlib
 import json
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from sklgan._files import write_whole
+from sklgan._files import remove_leftovers, write_whole
 from sklgan._placement import read_batches
 
 _FORMAT = 3
@@ -69,8 +70,10 @@ class Checkpoint:
         self._written = time.monotonic()
         if writes:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path.with_name(path.name + ".try"), b"")
-            path.with_name(path.name + ".try").unlink()
+            attempt = path.with_name(path.name + ".try")
+            write_whole(attempt, b"", shared=True)
+            attempt.unlink(missing_ok=True)
+            remove_leftovers(path)
         self.state = read_state(path, self.description) if path.exists() else None
 
     def take_state(self, training):
@@ -98,9 +101,20 @@ class Checkpoint:
         return self.writes and time.monotonic() - self._written >= self.interval
 
     def save(self, state):
-        """Write a nested state of tensors and plain values in place of the last one."""
+        """Write a nested state of tensors and plain values in place of the last one.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        CheckpointError
+            If another training has written to the file in the meantime.
+        """
         if self.writes:
-            write_whole(self.path, to_bytes(state, self.description))
+            if self.path.exists():
+                _check_same(self.path, read_description(self.path), self.description)
+            # A twin, of the same description, may be writing at this moment.
+            write_whole(self.path, to_bytes(state, self.description), shared=True)
         self._written = time.monotonic()
 
 
@@ -126,23 +140,11 @@ def read_state(path, description):
     CheckpointError
         If not; the message says what is wrong or different.
     """
-    _, safe_open = _safetensors()
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        text = metadata["sklgan"]
-        whole = metadata["sha256"] == _checksum(text, tensors)
-    except (OSError, MemoryError):
-        raise
-    except Exception:  # safetensors' own error, of which it makes no public class
-        whole = False
-    if not whole:
-        raise CheckpointError(
-            f"{path} is damaged, or no checkpoint of sklgan's; delete it to train from "
-            "the start, or set another folder as checkpoint."
-        )
-    body = json.loads(text)
+    with _opened(path) as (file, metadata):
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        if metadata["sha256"] != _checksum(metadata["sklgan"], tensors):
+            raise _damaged(path)
+    body = json.loads(metadata["sklgan"])
     if body["format"] != _FORMAT:
         raise CheckpointError(
             f"{path} was written by another version of sklgan (format "
@@ -151,6 +153,33 @@ def read_state(path, description):
         )
     _check_same(path, body["description"], description)
     return _put_tensors(body["state"], tensors)
+
+
+def read_description(path):
+    """Return what the training that wrote a file was a training of."""
+    with _opened(path) as (_, metadata):
+        return json.loads(metadata["sklgan"])["description"]
+
+
+@contextmanager
+def _opened(path):
+    """Open a checkpoint and its header, and say so if it is none."""
+    _, safe_open = _safetensors()
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            yield file, file.metadata() or {}
+    except (OSError, MemoryError, CheckpointError):
+        raise
+    except Exception as error:  # safetensors' own, of which it makes no public class
+        raise _damaged(path) from error
+
+
+def _damaged(path):
+    """Return the error for a file that cannot be a whole checkpoint."""
+    return CheckpointError(
+        f"{path} is damaged, or no checkpoint of sklgan's; delete it to train from the "
+        "start, or set another folder as checkpoint."
+    )
 
 
 def _check_same(path, before, now):
@@ -164,7 +193,8 @@ def _check_same(path, before, now):
     )
     raise CheckpointError(
         f"{path} belongs to another training: {differences}. Repeat that training's "
-        "parameters and data to resume it, or set another folder as checkpoint."
+        "parameters and data to resume it, or set another folder as checkpoint; in a "
+        "search or cross-validation, leave checkpoint=None."
     )
 
 

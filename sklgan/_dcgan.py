@@ -130,10 +130,10 @@ tuple, default="auto"
         Called during ``fit`` with the training engine, a :class:`skorch.NeuralNet`.
 
     checkpoint : str or path-like, default=None
-        Folder to which ``fit`` writes what it takes to go on: after a crash, a kill or
-        Ctrl-C, the same ``fit`` with the same data goes on from there, and ends with
-        the same weights on a CPU with as many threads. Needs safetensors. More
-        ``max_epochs`` continue a training that has ended; callbacks begin anew.
+        Folder of this fit alone, for what it takes to go on; None in a search. After a
+        crash, a kill or Ctrl-C, the same ``fit`` with the same data goes on from there,
+        and ends with the same weights on a CPU with as many threads. Needs safetensors.
+        More ``max_epochs`` continue a training that has ended; callbacks begin anew.
 
     checkpoint_interval : float, default=60
         Seconds between two writes at least; they come at the end of an epoch. 0

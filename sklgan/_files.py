@@ -1,8 +1,10 @@
 """Files that are written whole, or not at all."""
 
 import errno
+import glob
 import os
 import threading
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def whole_file(path, *, shared):
 
     Whatever breaks in, were it Ctrl-C, leaves what was at the path before. With
     ``shared``, others may be writing the same file: each writes a part of its own,
-    which stays there if it is killed. Else the next one's takes its place.
+    which stays there if it is killed, for :func:`remove_leftovers`. Else the next one's
+    takes its place.
     """
     own = f".{os.getpid()}-{threading.get_ident()}" if shared else ""
     part = path.with_name(f"{path.name}{own}.part")
@@ -37,6 +40,14 @@ def whole_file(path, *, shared):
         with suppress(OSError):
             part.unlink(missing_ok=True)
         raise
+
+
+def remove_leftovers(path):
+    """Remove parts of a shared file whose writers were killed an hour ago or more."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > 3600:
+                part.unlink()
 
 
 def write_whole(path, data, what="checkpoint", parameter="checkpoint", shared=False):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -19,7 +20,7 @@ from sklgan import (
     DCGANFeatureExtractor,
     SemiSupervisedGANClassifier,
 )
-from sklgan._checkpoint import CheckpointError, read_state, to_bytes
+from sklgan._checkpoint import Checkpoint, CheckpointError, read_state, to_bytes
 from sklgan._files import write_whole
 from sklgan.networks import MLPDiscriminator, MLPGenerator
 
@@ -294,6 +295,40 @@ def test_a_folder_that_cannot_be_written_is_an_error_at_once(tmp_path):
     with pytest.raises(OSError, match="file"):
         make("extractor", tmp_path / "file", callbacks=[Stop(0)]).fit(data()[0])
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_two_trainings_do_not_write_to_one_file(tmp_path):
+    """The one that comes second to writing says so, and leaves the other's state."""
+    path = tmp_path / "training_0.safetensors"
+    first, second, twin = (
+        Checkpoint(path, {"random_state": seed}) for seed in (0, 1, 0)
+    )
+    first.save({"n": torch.ones(1)})
+    with pytest.raises(CheckpointError, match="random_state was 0 and is 1.*search"):
+        second.save({"n": torch.ones(2)})
+    assert len(read_state(path, {"random_state": 0})["n"]) == 1
+    twin.save({"n": torch.ones(3)})
+    assert len(read_state(path, {"random_state": 0})["n"]) == 3
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_trainings_may_write_at_one_moment(tmp_path, monkeypatch):
+    """Neither takes away what the other is writing."""
+    path = tmp_path / "training_0.safetensors"
+    first, twin = (Checkpoint(path, {"random_state": 0}) for _ in range(2))
+    replace = os.replace
+
+    def replace_later(part, target):
+        monkeypatch.setattr(os, "replace", replace)
+        other = threading.Thread(target=twin.save, args=({"n": torch.ones(2)},))
+        other.start()
+        other.join()
+        replace(part, target)
+
+    monkeypatch.setattr(os, "replace", replace_later)
+    first.save({"n": torch.ones(1)})
+    assert len(read_state(path, {"random_state": 0})["n"]) == 1
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_states_come_back_as_they_were(tmp_path):

@@ -2,11 +2,12 @@
 
 import errno
 import os
+import time
 
 import numpy as np
 import pytest
 
-from sklgan._files import write_whole
+from sklgan._files import remove_leftovers, write_whole
 from sklgan._grid import write_grid
 
 
@@ -81,3 +82,22 @@ def test_processes_that_share_a_file_do_not_share_its_part(path, monkeypatch):
     assert two.startswith("picture.png.2-")
     assert alone == "picture.png.part"
     assert path.read_bytes() == b"alone"
+
+
+def test_what_killed_processes_left_is_removed_in_the_end(path):
+    """But not what another one may be writing, nor other files."""
+    old, new, other = (
+        path.with_name(name)
+        for name in ("picture.png.1-1.part", "picture.png.2-1.part", "x.1-1.part")
+    )
+    for part in (old, new, other):
+        part.write_bytes(b"some")
+    hours_ago = time.time() - 7200
+    for part in (path, old, other):
+        os.utime(part, (hours_ago, hours_ago))
+    remove_leftovers(path)
+    assert {part.name for part in path.parent.iterdir()} == {
+        path.name,
+        new.name,
+        other.name,
+    }
