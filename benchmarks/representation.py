@@ -9,14 +9,15 @@ then learn from few labels a class, more, and all::
 
 A row whose name ends in ``-alone`` has the self-supervised task and no generator; what
 the generator adds is the row without this ending. ``supervised`` is the same network
-with all labels, the ceiling. All trained rows have the same time, ``--minutes`` of the
-training alone, on a CPU those of the process, or the same ``--epochs``. A run can be
-stopped, or killed, and goes on with the same command; figures are kept in a JSON file
-in the output folder, and the table of all that is there is printed at the end. C is
-chosen by cross-validation on training rows; test rows are only scored. To choose a
-row's settings, ``--holdout`` scores 10,000 of the training images instead, from which
-nothing learns. The adversarial row has batches of 32 and flips, which suited it best on
-training images; the others have batches of 128 and a larger step.
+with all labels and the rotations' batches, step and views, the ceiling. All trained
+rows have the same time, ``--minutes`` of the training alone, on a CPU those of the
+process, or the same ``--epochs``. A run can be stopped, or killed, and goes on with the
+same command; figures are kept in a JSON file in the output folder, and the table of all
+that is there is printed at the end. C is chosen by cross-validation on training rows;
+test rows are only scored. To choose a row's settings, ``--holdout`` scores 10,000 of
+the training images instead, from which nothing learns. The adversarial row has batches
+of 32 and flips, which suited it best on training images; the others have batches of 128
+and a step of 1e-3. ``--learning-rate`` is another for all.
 """
 
 import argparse
@@ -35,6 +36,7 @@ from skorch.callbacks import Callback
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from _kmeans_patches import KMeansPatches
+from _label_evaluation import count
 from _linear_evaluation import N_FOLDS, choose_strength, standardize
 
 from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier, TorchLinearSVC
@@ -66,36 +68,51 @@ def parse_arguments(arguments):
     add("--rows", nargs="+", choices=[*ROWS, "all"], default=["all"])
     add("--output", type=Path, default=Path("representation"))
     add("--network", default="dcgan")
-    add("--n-filters", type=int, default=32)
-    add("--epochs", type=int, default=1000)
+    add("--n-filters", type=count, default=32)
+    add("--epochs", type=count, default=1000)
     add("--minutes", type=float, default=np.inf, help="time of a training")
     add("--layers", nargs="+", choices=["all", "last"], default=["all", "last"])
-    add("--labels", nargs="+", default=["10", "100", "all"], help="a class")
+    labels = {"type": label_count, "default": ["10", "100", "all"]}
+    add("--labels", nargs="+", **labels, help="a class")
     add("--classifiers", nargs="+", choices=list(CLASSIFIERS), default=["svm"])
-    add("--n-train", type=int, help="training images, the first of them")
+    add("--learning-rate", type=float, help="in place of the rows' own")
+    add("--n-train", type=count, help="training images, the first of them")
     add("--holdout", action="store_true", help="score on training images, to choose")
     add("--cv-rows", type=int, default=6_000, help="rows on which C is chosen")
     add("--seeds", type=int, nargs="+", default=[0])
     add("--device", default="auto")
     args = parser.parse_args(arguments)
+    if not args.minutes > 0:
+        parser.error(f"--minutes {args.minutes:g} should be more than 0")
     if not np.isfinite(args.minutes) and args.epochs == 1000:
         parser.error("say how long to train: --minutes or --epochs")
+    if args.work != "digits" and args.data is None:
+        parser.error(f"--work {args.work} needs --data, the folder of its files")
     if args.holdout and args.work == "digits":
         parser.error("digits have no training images to spare for --holdout")
-    if any(n != "all" and int(n) < N_FOLDS for n in args.labels):
-        parser.error(f"C is chosen in {N_FOLDS} folds: --labels {N_FOLDS} or more")
     args.rows = ROWS if "all" in args.rows else args.rows
     return args
 
 
+def label_count(text):
+    """Return a number of labels a class as the command line has it, or "all"."""
+    if text != "all" and (not text.isdecimal() or int(text) < N_FOLDS):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither 'all' nor {N_FOLDS} or more: C is chosen in "
+            f"{N_FOLDS} folds"
+        )
+    return text
+
+
 def load_images(args, seed):
     """Return X_train, X_test, y_train, y_test."""
+    rows = slice(args.n_train)
     if args.work == "digits":
         X, y = load_digits(return_X_y=True)
-        split = train_test_split(
+        X_train, X_test, y_train, y_test = train_test_split(
             X.reshape(-1, 8, 8), y, test_size=0.3, stratify=y, random_state=seed
         )
-        return split
+        return X_train[rows], X_test, y_train[rows], y_test
     load = load_cifar10 if args.work == "cifar10" else load_mnist
     train, test = (
         load(args.data, subset=subset, return_X_y=True) for subset in ("train", "test")
@@ -105,7 +122,6 @@ def load_images(args, seed):
             *train, test_size=10_000, random_state=seed
         )
         train, test = (X, y), (X_held, y_held)
-    rows = slice(args.n_train)
     return train[0][rows], test[0], train[1][rows], test[1]
 
 
@@ -138,39 +154,53 @@ class TimeLimit(Callback):
             raise KeyboardInterrupt
 
 
+def make_estimator(name, args):
+    """Return the estimator of a row with what suits it."""
+    plain, views = PLAIN_AUGMENT[args.work], AUGMENT[args.work]
+    if name in ("untrained", "adversarial"):
+        return DCGANFeatureExtractor(augment=plain, batch_size=32)
+    # A contrast needs many images; larger batches take larger steps.
+    many = {"batch_size": 128, "learning_rate": 1e-3}
+    if name == "supervised":
+        losses = ("adversarial", "consistency", "entropy", "balance")
+        return SemiSupervisedGANClassifier(
+            **{f"{loss}_weight": 0.0 for loss in losses},
+            labeled_batch_size=128,
+            augment=plain,
+            **many,
+        )
+    return DCGANFeatureExtractor(
+        objective=name.removesuffix("-alone"),
+        adversarial_weight=float(not name.endswith("-alone")),
+        augment=plain if name.startswith("rotation") else views,
+        **many,
+    )
+
+
+def checkpoint_folder(name, args, seed):
+    """Return where a row's training is kept: each limit and choice has its own."""
+    parts = [args.work, *["holdout"] * args.holdout]
+    parts += [f"{args.network}{args.n_filters}", name, f"{args.minutes:g}min"]
+    parts += [f"{args.epochs}epochs"] if args.epochs != 1000 else []
+    parts += [f"{args.n_train}rows"] if args.n_train else []
+    parts += [f"lr{args.learning_rate:g}"] if args.learning_rate else []
+    return args.output / "_".join([*parts, f"seed{seed}"])
+
+
 def train(name, X, y, args, seed):
     """Return the estimator of a row, trained until its time is over."""
-    width = f"{args.network}{args.n_filters}"
-    # A longer training is no part of a shorter one: each limit has its own.
     limit = TimeLimit(args.minutes)
-    work = args.work + ("_holdout" if args.holdout else "")
-    run = f"{work}_{width}_{name}_{args.minutes:g}min_seed{seed}"
-    common = {
-        "network": args.network,
-        "n_filters": args.n_filters,
-        "max_epochs": 0 if name == "untrained" else args.epochs,
-        "device": args.device,
-        "random_state": seed,
-        "checkpoint": None if name == "untrained" else args.output / run,
-        "callbacks": [limit],
-    }
-    if name == "supervised":
-        gan = SemiSupervisedGANClassifier(adversarial_weight=0, **common)
-    elif name in ("untrained", "adversarial"):
-        gan = DCGANFeatureExtractor(
-            augment=PLAIN_AUGMENT[args.work], batch_size=32, **common
-        )
-    else:
-        augment = PLAIN_AUGMENT if name.startswith("rotation") else AUGMENT
-        gan = DCGANFeatureExtractor(
-            objective=name.removesuffix("-alone"),
-            adversarial_weight=float(not name.endswith("-alone")),
-            augment=augment[args.work],
-            # A contrast needs many images; larger batches take larger steps.
-            batch_size=128,
-            learning_rate=1e-3,
-            **common,
-        )
+    gan = make_estimator(name, args).set_params(
+        network=args.network,
+        n_filters=args.n_filters,
+        max_epochs=0 if name == "untrained" else args.epochs,
+        device=args.device,
+        random_state=seed,
+        checkpoint=None if name == "untrained" else checkpoint_folder(name, args, seed),
+        callbacks=[limit],
+    )
+    if args.learning_rate:
+        gan.set_params(learning_rate=args.learning_rate)
     try:
         gan.fit(X, y)
     except KeyboardInterrupt:
@@ -263,7 +293,8 @@ def settings(args):
     """Return what decides the figures beside row and seed, as text."""
     names = ["network", "n_filters", "epochs", "minutes", "layers", "labels"]
     names += ["classifiers", "n_train", "cv_rows"]
-    names += ["holdout"] if args.holdout else []
+    # What is not set goes unnamed, as in figures of before.
+    names += [name for name in ("holdout", "learning_rate") if getattr(args, name)]
     values = {name: getattr(args, name) for name in names}
     values["device"] = resolve_device(args.device).type
     return ", ".join(f"{name}={value}" for name, value in values.items())

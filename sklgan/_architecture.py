@@ -7,8 +7,10 @@ from sklgan.networks._resnet import check_image_size
 # What is no parameter's name.
 _IN_WORDS = {
     "batch_norm": "batch normalisation (none with a gradient penalty)",
-    "n_projections": "the heads for other tasks (by objective or rotation_weight)",
+    "n_projections": "the outputs of heads that objective or rotation_weight asks for",
 }
+# What is left out of an architecture where it is none.
+_LEFT_OUT = {"n_projections": (), "spectral_norm": False}
 
 
 def choose_architecture(gan, *, n_outputs=1, batch_norm=True, **options):
@@ -105,7 +107,7 @@ def check_continuation(before, now):
     """Refuse to go on with other networks than those of the last fit."""
     before, now = _by_parameter(before), _by_parameter(now)
     for name in {**before, **now}:
-        old, new = before.get(name), now.get(name)
+        old, new = (part.get(name, _LEFT_OUT.get(name)) for part in (before, now))
         if new != old:
             raise ValueError(
                 "warm_start=True and partial_fit continue the networks of the last "

@@ -14,12 +14,15 @@ from sklgan._exchange import ExchangeMixin
 from sklgan._features import check_out, choose_layers, feature_names, pool
 from sklgan._images import check_images
 from sklgan._namespaces import empty_beside, like
-from sklgan._objectives import PROJECTIONS, bind_objective, check_objective
+from sklgan._objectives import (
+    PROJECTIONS,
+    bind_objective,
+    check_objective,
+    check_rows,
+    penalty_weight,
+)
 from sklgan.losses import ADVERSARIAL_LOSSES
 from sklgan.networks._build import network_builders
-
-# Gulrajani et al. 2017 for the first; R3GAN tunes the second between 0.05 and 150.
-_PENALTY_WEIGHTS = {"wasserstein": 10.0, "relativistic": 1.0}
 
 
 class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
@@ -38,7 +41,8 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
     network : {"auto", "mlp", "dcgan", "cnn", "dcgan-deep", "sndcgan", "resnet18"} or \
 tuple, default="auto"
         ``"dcgan"`` is the architecture of the PyTorch tutorial, ``"dcgan-deep"`` the
-        paper's CIFAR-10 network: slower, with better features. ``"sndcgan"`` and
+        paper's CIFAR-10 network: slower, with better features. ``"cnn"`` is made for
+        classification, and learned most from rotations. ``"sndcgan"`` and
         ``"resnet18"`` (from 8x8 on) look longer at small images, and cost 6 to 8 and
         15 to 20 times as much as ``"dcgan"``. ``"mlp"`` is fully connected, for flat X.
         ``"auto"`` takes ``"mlp"`` for flat X and ``"dcgan"`` for images. A pair
@@ -61,18 +65,20 @@ tuple, default="auto"
 "relativistic"}, default="nonsaturating"
         The adversarial loss; see :mod:`sklgan.losses`. ``"wasserstein"`` and
         ``"relativistic"`` need gradient penalties, which cost time and memory, and
-        train a discriminator without batch normalisation.
+        train a discriminator without batch normalisation, as ``"adversarial"`` alone.
 
     objective : {"adversarial", "contrastive", "rotation"}, default="adversarial"
         What teaches the discriminator's layers: ``"adversarial"``, the paper's, to tell
         generated images from X; ``"contrastive"``, to tell two views of an image from
-        views of others, and generated images from X; ``"rotation"``, the first and
-        which way an image was turned. :ref:`objectives` says which to take.
+        views of others in a batch of 8 or more, and generated images from X;
+        ``"rotation"``, the first and which way an image was turned, by half a turn if
+        it is not square. The last two learn faster with ``learning_rate=1e-3``.
+        :ref:`objectives` says which to take.
 
     adversarial_weight : float, default=1.0
-        Weight of what generated images teach under the other objectives. 0 trains no
-        generator and no realness, in less time: ``sample`` and ``score_samples`` are
-        then those of untrained networks.
+        Weight of what generated images teach under the last two objectives alone. 0
+        trains no generator and no realness, in less time: ``sample`` and
+        ``score_samples`` are then those of untrained networks.
 
     gradient_penalty : "auto" or float, default="auto"
         Weight of the gradient penalty: lambda of WGAN-GP for ``"wasserstein"``
@@ -348,23 +354,16 @@ tuple, default="auto"
     def _train(self, X, streamed=False):
         """Train the networks on X, or on a chunk of it."""
         check_objective(self)
-        penalty_weight = self._penalty_weight()
         X = self._prepare_fit(
             X,
             streamed=streamed,
-            batch_norm=penalty_weight == 0,
+            batch_norm=penalty_weight(self) == 0,
             spectral_norm=self.spectral_norm,
             n_projections=PROJECTIONS.get(self.objective),
         )
+        check_rows(self, X)
         self._choose_features()
-        losses = bind_objective(self, penalty_weight)
-        self._fit_gan(X, streamed=streamed, **losses)
-
-    def _penalty_weight(self):
-        """Return the weight of the gradient penalty, 0 for none."""
-        if self.gradient_penalty == "auto":
-            return _PENALTY_WEIGHTS.get(self.loss, 0.0)
-        return self.gradient_penalty
+        self._fit_gan(X, streamed=streamed, **bind_objective(self))
 
     def _choose_features(self):
         """Look at an untrained discriminator's layers, and set which are used."""

@@ -15,6 +15,7 @@ from sklgan._foreign import (
     tutorial_state,
 )
 from sklgan._images import check_images
+from sklgan._objectives import penalty_weight
 from sklgan._onnx import GRAPHS, onnx_bytes
 from sklgan._state_files import to_file_bytes
 from sklgan._tensors import resolve_device, torch_seed
@@ -221,7 +222,7 @@ def _adopt(gan, found):
     """Let an estimator be fitted with the networks that were found."""
     gan._validate_params()
     device = resolve_device(gan.device)
-    batch_norm = gan._penalty_weight() == 0
+    batch_norm = penalty_weight(gan) == 0
     shape = next(iter(found.values())).image_shape
     gan.set_params(**_describe(found, shape, batch_norm))
     low, high = check_data_range(gan.data_range)

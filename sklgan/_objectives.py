@@ -29,7 +29,8 @@ _VIEWS = {"images": "simclr", "flat": "noise"}
 # Few images in a batch say little about how they differ.
 _SMALLEST_BATCH = 8
 
-_NEED_PENALTIES = ("wasserstein", "relativistic")
+# Gulrajani et al. 2017 for the first; R3GAN tunes the second between 0.05 and 150.
+_PENALTY_WEIGHTS = {"wasserstein": 10.0, "relativistic": 1.0}
 
 
 def d_contrastive(
@@ -99,14 +100,21 @@ _PAIRS = {
 }
 
 
-def bind_objective(gan, penalty_weight):
+def penalty_weight(gan):
+    """Return the weight of an estimator's gradient penalty, 0 for none."""
+    if gan.objective != "adversarial":
+        return 0.0
+    if gan.gradient_penalty == "auto":
+        return _PENALTY_WEIGHTS.get(gan.loss, 0.0)
+    return gan.gradient_penalty
+
+
+def bind_objective(gan):
     """Return the pair of losses of an estimator's objective, as the engine takes it.
 
     Parameters
     ----------
     gan : DCGANFeatureExtractor
-    penalty_weight : float
-        Of the gradient penalty.
 
     Returns
     -------
@@ -122,7 +130,7 @@ def bind_objective(gan, penalty_weight):
     if gan.objective == "adversarial":
         return {
             "discriminator_loss": partial(
-                discriminator_loss, loss=gan.loss, penalty_weight=penalty_weight
+                discriminator_loss, loss=gan.loss, penalty_weight=penalty_weight(gan)
             ),
             "generator_loss": partial(generator_loss, loss=gan.loss),
         }
@@ -133,7 +141,7 @@ def bind_objective(gan, penalty_weight):
             "or (h, w, c) if its rows are flattened images, else "
             "objective='contrastive'."
         )
-    if gan.objective == "contrastive" and gan.augment in (None, [], ()):
+    if gan.objective == "contrastive" and gan.augment is None:
         augment = compose(_VIEWS["flat" if flat else "images"])
     else:
         augment = choose_augmentation(gan, "augment")
@@ -151,24 +159,48 @@ def bind_objective(gan, penalty_weight):
 
 def check_objective(gan):
     """Raise ValueError if parameters do not go with the objective."""
-    objective = gan.objective
+    objective, weight = gan.objective, gan.adversarial_weight
     if objective == "adversarial":
-        if gan.adversarial_weight == 0:
+        if weight == 0:
             raise ValueError(
                 "adversarial_weight=0 leaves objective='adversarial' nothing to learn; "
                 "set max_epochs=0 for untrained features, or objective='contrastive'."
             )
         return
-    if gan.loss in _NEED_PENALTIES or gan.gradient_penalty not in ("auto", 0):
+    # Without a generator the loss has no part.
+    needs_penalties = weight > 0 and gan.loss in _PENALTY_WEIGHTS
+    if needs_penalties or gan.gradient_penalty not in ("auto", 0):
         raise ValueError(
             f"loss={gan.loss!r} with gradient_penalty={gan.gradient_penalty!r} needs "
             f"gradient penalties, which objective={objective!r} does not have. Set "
             "loss='nonsaturating', 'hinge' or 'least_squares', and "
             "gradient_penalty='auto'."
         )
-    if objective == "contrastive" and gan.batch_size < _SMALLEST_BATCH:
+    if objective == "contrastive":
+        _check_contrast(gan)
+
+
+def _check_contrast(gan):
+    """Raise ValueError if images cannot be compared with each other."""
+    if gan.batch_size < _SMALLEST_BATCH:
         raise ValueError(
-            f"batch_size={gan.batch_size} is too small for objective={objective!r}, "
+            f"batch_size={gan.batch_size} is too small for objective='contrastive', "
             "which compares the images of a batch, at most so many; set it to at least "
             f"{_SMALLEST_BATCH}, better to 128."
+        )
+    if isinstance(gan.augment, (list, tuple)) and not gan.augment:
+        raise ValueError(
+            f"augment={gan.augment!r} leaves nothing in which two views of an image "
+            "differ, which objective='contrastive' compares; set None for its own "
+            "views, or name augmentations."
+        )
+
+
+def check_rows(gan, rows):
+    """Raise ValueError if there are too few rows to compare with each other."""
+    if gan.objective == "contrastive" and len(rows) < _SMALLEST_BATCH:
+        raise ValueError(
+            f"X has {len(rows)} rows, too few for objective='contrastive', which "
+            f"compares the images of a batch; pass at least {_SMALLEST_BATCH}, or set "
+            "objective='adversarial'."
         )

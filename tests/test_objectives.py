@@ -147,7 +147,7 @@ def engine_losses(objective):
     """Return the pair of losses of an objective, as the engine is given it."""
     gan = make_gan(objective=objective, augment=flip)
     gan.image_shape_ = (16, 16, 3)
-    losses = bind_objective(gan, 0.0)
+    losses = bind_objective(gan)
     return losses["discriminator_loss"], losses["generator_loss"]
 
 
@@ -296,6 +296,7 @@ def test_a_network_that_shows_nothing_is_refused(options, digits):
     ("options", "message"),
     [
         ({"batch_size": 7}, "batch_size=7 is too small for objective='contrastive'"),
+        ({"augment": []}, r"augment=\[\] leaves nothing .* set None"),
         ({"loss": "wasserstein"}, "loss='wasserstein'"),
         ({"loss": "relativistic"}, "loss='relativistic'"),
         ({"gradient_penalty": 1.0}, "gradient_penalty=1.0"),
@@ -312,10 +313,33 @@ def test_what_does_not_go_together_is_refused(options, message, digits):
     assert_array_equal(gan.sample(2, random_state=0), before)
 
 
+@pytest.mark.parametrize("fit", ["fit", "partial_fit"])
+def test_too_few_rows_for_a_contrast(fit, digits):
+    gan = make_gan(objective="contrastive").partial_fit(digits[0][:8])
+    before = gan.sample(2, random_state=0)
+    with pytest.raises(ValueError, match="X has 7 rows, too few .* at least 8"):
+        getattr(gan, fit)(digits[0][:7])
+    assert_array_equal(gan.sample(2, random_state=0), before)
+
+
+def test_a_loss_that_has_no_part_needs_no_penalty(digits):
+    """The same training, with batch normalisation, whatever the loss."""
+    features = [
+        make_gan(objective="contrastive", adversarial_weight=0, loss=loss)
+        .set_params(network="cnn")
+        .fit_transform(digits[0][:60])
+        for loss in ("nonsaturating", "wasserstein")
+    ]
+    assert_array_equal(*features)
+
+
 def test_another_objective_is_no_continuation(digits):
     gan = make_gan(warm_start=True).fit(digits[0])
-    with pytest.raises(ValueError, match="objective or rotation_weight\\) was None"):
+    with pytest.raises(ValueError, match=r"_weight asks for was \(\) and is \(1"):
         gan.set_params(objective="contrastive").fit(digits[0])
+    gan.set_params(objective="adversarial", spectral_norm=True)
+    with pytest.raises(ValueError, match="spectral_norm was False and is True now"):
+        gan.fit(digits[0])
 
 
 def test_a_continuation_goes_on(digits):

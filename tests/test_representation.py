@@ -75,11 +75,52 @@ def test_figures_are_kept_by_what_decides_them(script, tmp_path, capsys):
     assert "rotation-alone, last" in capsys.readouterr().out
 
 
-def test_fewer_labels_than_folds_are_refused_before_anything(script, tmp_path, capsys):
-    """C could not be chosen for them."""
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epochs=1", "--labels=2"], "'2' is neither 'all' nor 3 or more"),
+        (["--epochs=1", "--labels=ten"], "'ten' is neither 'all' nor 3 or more"),
+        (["--minutes=0"], "--minutes 0 should be more than 0"),
+        (["--minutes=nan"], "--minutes nan should be more than 0"),
+        ([], "say how long to train: --minutes or --epochs"),
+        (["--epochs=1", "--work=mnist"], "--work mnist needs --data"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused_before_anything(
+    script, tmp_path, capsys, options, message
+):
+    """With what to say instead."""
     with pytest.raises(SystemExit):
-        script.main(
-            [*TINY, "--epochs", "1", "--labels", "2", "--output", str(tmp_path)]
-        )
-    assert "--labels 3 or more" in capsys.readouterr().err
+        script.main([*TINY, f"--output={tmp_path}", *options])
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_trainings_of_other_settings_have_other_folders(script, tmp_path):
+    """None is refused as another's, and fewer images are fewer."""
+    sizes = []
+    for options in (["--n-train=300"], ["--n-train=400"], ["--learning-rate=1e-4"]):
+        command = [*TINY, "--minutes=1", f"--output={tmp_path}", *options]
+        script.main(command)
+        sizes.append(len(script.load_images(script.parse_arguments(command), 0)[0]))
+    assert sizes == [300, 400, 1257]
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 3
+
+
+def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
+    """Its losses, batches and step are those of the rotations but for the task."""
+    args = script.parse_arguments([*TINY, "--minutes=1", f"--output={tmp_path}"])
+    ceiling, taught = (
+        script.make_estimator(name, args).get_params()
+        for name in ("supervised", "rotation-alone")
+    )
+    assert {name: ceiling[name] for name in ceiling if name.endswith("_weight")} == {
+        "adversarial_weight": 0,
+        "balance_weight": 0,
+        "class_weight": None,
+        "consistency_weight": 0,
+        "entropy_weight": 0,
+        "rotation_weight": 0,
+    }
+    for name in ("batch_size", "learning_rate", "augment"):
+        assert ceiling[name] == taught[name]
