@@ -50,10 +50,10 @@ class BlobGAN(TransformerMixin, BlobsMixin, BaseGAN):
         that :class:`sklgan.networks.BlobGenerator` has: derive it from that class.
 
     image_shape : tuple of int, default=None
-        ``(h, w)`` or ``(h, w, c)`` of flattened images. Without it, rows of 2-D X are
-        signals, images of one pixel's height: their columns have to be in order. Images
-        may have any size; blobs in those of fewer than 16x16 pixels are splatted at
-        full size.
+        ``(h, w)``, grey, or ``(h, w, c)`` of flattened images; images from files are
+        scaled and cropped to it. Without it, rows of 2-D X are signals, images of one
+        pixel's height: their columns have to be in order. Images may have any size;
+        blobs in those of fewer than 16x16 pixels are splatted at full size.
 
     data_range : "auto" or pair of float, default="auto"
         Values that mean black and white, as in :class:`DCGANFeatureExtractor`.

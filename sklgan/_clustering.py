@@ -44,7 +44,8 @@ tuple, default="auto"
         As in :class:`SemiSupervisedGANClassifier`.
 
     image_shape : tuple of int, default=None
-        ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
+        ``(h, w)``, grey, or ``(h, w, c)`` of flattened images; without it, 2-D X is
+        flat. Images from files are scaled and cropped to it.
 
     data_range : "auto" or pair of float, default="auto"
         Values that mean black and white, as in :class:`DCGANFeatureExtractor`.

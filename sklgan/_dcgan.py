@@ -50,8 +50,8 @@ tuple, default="auto"
         :mod:`sklgan.networks`.
 
     image_shape : tuple of int, default=None
-        ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
-        Images from files are scaled and cropped to it.
+        ``(h, w)``, grey, or ``(h, w, c)`` of flattened images; without it, 2-D X is
+        flat. Images from files are scaled and cropped to it.
 
     data_range : "auto" or pair of float, default="auto"
         Values that mean black and white. ``"auto"`` takes (0, 255) for uint8, and for

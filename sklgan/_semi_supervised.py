@@ -11,7 +11,8 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklgan._base import BaseGAN
 from sklgan._class_losses import bind_semi_supervised, class_outputs
 from sklgan._labels import check_labels, check_length, encode_labels
-from sklgan._namespaces import like, take
+from sklgan._namespaces import take
+from sklgan._predictions import PredictionMixin
 from sklgan._streams import (
     choose_classes,
     encode_chunk,
@@ -28,7 +29,7 @@ _WEIGHTS = tuple(f"{term}_weight" for term in _TERMS)
 _LOSSES = ("feature_matching", "nonsaturating", "hinge", "least_squares")
 
 
-class SemiSupervisedGANClassifier(LabeledClassifierMixin, BaseGAN):
+class SemiSupervisedGANClassifier(PredictionMixin, LabeledClassifierMixin, BaseGAN):
     """Classify with few labels: the discriminator tells K classes, and real from fake.
 
     Rows with the label -1 are unlabelled. The discriminator has one logit a class;
@@ -47,7 +48,8 @@ tuple, default="auto"
         a discriminator made for classification, and the generator of ``"dcgan"``.
 
     image_shape : tuple of int, default=None
-        ``(h, w)`` or ``(h, w, c)`` of flattened images; without it, 2-D X is flat.
+        ``(h, w)``, grey, or ``(h, w, c)`` of flattened images; without it, 2-D X is
+        flat. Images from files are scaled and cropped to it.
 
     data_range : "auto" or pair of float, default="auto"
         Values that mean black and white, as in :class:`DCGANFeatureExtractor`.
@@ -83,8 +85,11 @@ default="feature_matching"
         square are turned by half a turn. Between 0 and more a new fit is needed.
 
     class_weight : dict or "balanced", default=None
-        Factors of the cross-entropy by class, on batches that hold as many labelled
-        rows of each already: ``"balanced"`` is the same as None.
+        Factors by which classes are more frequent in truth than among labelled rows.
+        They weigh the cross-entropy, on batches that hold as many labelled rows of
+        each, and what ``balance_weight`` pulls predictions of unlabelled rows to. For
+        costs of errors weigh ``predict_proba`` instead: a factor of 5 here makes a
+        class predicted several times as often. ``"balanced"`` is the same as None.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.
@@ -400,51 +405,3 @@ default="feature_matching"
         predicted, codes = self._logits_of_rows(rows).argmax(dim=1), torch.tensor(codes)
         codes = torch.where(codes < 0, predicted.cpu(), codes)
         self.transduction_ = take(classes, codes, X)
-
-    def decision_function(self, X):
-        """Return the logits of X.
-
-        Parameters
-        ----------
-        X : array-like or sequence of paths or of PIL images
-            As in ``fit``.
-
-        Returns
-        -------
-        scores : ndarray of shape (n_samples,) or (n_samples, n_classes), float32
-            For two classes the difference of their logits: positive means
-            ``classes_[1]``.
-        """
-        logits = self._logits(X)
-        return like(logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits, X)
-
-    def predict_proba(self, X):
-        """Return the probability of each class, of real images.
-
-        Parameters
-        ----------
-        X : array-like or sequence of paths or of PIL images
-            As in ``fit``.
-
-        Returns
-        -------
-        p : ndarray of shape (n_samples, n_classes), float32
-            In the order of ``classes_``.
-        """
-        return like(self._logits(X).softmax(dim=1), X)
-
-    def predict(self, X):
-        """Return the most probable class.
-
-        Parameters
-        ----------
-        X : array-like or sequence of paths or of PIL images
-            As in ``fit``.
-
-        Returns
-        -------
-        y : ndarray of shape (n_samples,)
-            Elements of ``classes_``.
-        """
-        chosen = self._logits(X).argmax(dim=1)
-        return take(self.classes_, chosen, X)

@@ -36,6 +36,7 @@ PARTS = {
     "_tasks",
     "_mapping",
     "_placement",
+    "_predictions",
     "_prefetch",
     "_rows",
     "_sequences",
@@ -109,6 +110,7 @@ MAY_IMPORT = {
     "_labels": {"_namespaces"},
     "_objectives": {"_architecture", "augment", "losses"},
     "_perceptual": {"_tensors"},
+    "_predictions": {"_namespaces"},
     "_placement": {
         "_decoding",
         "_mapping",

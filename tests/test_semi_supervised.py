@@ -54,9 +54,22 @@ def test_outputs_agree(few):
     assert proba.dtype == logits.dtype == np.float32
     assert_allclose(proba.sum(axis=1), 1, rtol=1e-5)
     assert_array_equal(gan.classes_[proba.argmax(axis=1)], gan.predict(X))
+    log_proba = gan.predict_log_proba(X)
+    assert log_proba.dtype == np.float32
+    assert_allclose(log_proba, np.log(proba), rtol=1e-4, atol=1e-6)
     assert_array_equal(logits.argmax(axis=1), proba.argmax(axis=1))
     expected = np.log(np.exp(logits.astype(float)).sum(axis=1))
     assert_allclose(gan.score_samples(X), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_log_probabilities_of_what_is_all_but_impossible_are_finite(few):
+    """Where the probability itself is 0 in float32."""
+    X, masked, _ = few
+    gan = make_classifier(max_epochs=1).fit(X, masked)
+    with torch.no_grad():
+        gan.discriminator_.head.weight *= 1e4
+    assert (gan.predict_proba(X) == 0).any()
+    assert np.isfinite(gan.predict_log_proba(X)).all()
 
 
 def test_two_classes_have_one_column_of_scores(few):
