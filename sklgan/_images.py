@@ -209,6 +209,7 @@ def _as_array(X):
         )
     if hasattr(X, "detach"):  # a torch tensor, perhaps with gradients or on a GPU
         X = X.detach().cpu()
+        X = X.float() if X.dtype == torch.bfloat16 else X  # which NumPy has not
     if not isinstance(X, np.ndarray):
         X = _stack(X)
     if X.dtype == object and X.ndim == 1 and len(X) and np.ndim(X[0]) > 0:

@@ -86,6 +86,13 @@ def test_uint8_inputs_become_rows(X, image_shape, expected):
     assert_array_equal(check_images(gate, rows[:1], reset=False), rows[:1])
 
 
+def test_bfloat16_becomes_float32():
+    """NumPy has no such dtype; the values fit."""
+    X = torch.tensor(GREY / 255).bfloat16()
+    rows = check_images(Gate(), X, reset=True)
+    assert_array_equal(rows, X.float().flatten(1))
+
+
 def test_images_are_accepted_after_flattened_rows():
     """An estimator fitted on flattened rows takes images, and the reverse."""
     gate = Gate(image_shape=(6, 7, 3)).fit(COLOR.reshape(5, -1))
