@@ -9,15 +9,16 @@ then learn from few labels a class, more, and all::
 
 A row whose name ends in ``-alone`` has the self-supervised task and no generator; what
 the generator adds is the row without this ending. ``supervised`` is the same network
-with all labels and the rotations' batches, step and views, the ceiling. All trained
-rows have the same time, ``--minutes`` of the training alone, on a CPU those of the
-process, or the same ``--epochs``. A run can be stopped, or killed, and goes on with the
-same command; figures are kept in a JSON file in the output folder, and the table of all
-that is there is printed at the end. C is chosen by cross-validation on training rows;
-test rows are only scored. To choose a row's settings, ``--holdout`` scores 10,000 of
-the training images instead, from which nothing learns. The adversarial row has batches
-of 32 and flips, which suited it best on training images; the others have batches of 128
-and a step of 1e-3. ``--learning-rate`` is another for all.
+with all labels, and with the rotations' step and views, the ceiling; half of the rows
+of its batches of 128 count as unlabelled, and teach nothing. All trained rows have the
+same time, ``--minutes`` of the training alone, on a CPU those of the process, or the
+same ``--epochs``. A run can be stopped, or killed, and goes on with the same command;
+figures are kept in a JSON file in the output folder, and the table of all that is there
+is printed at the end. C is chosen by cross-validation on training rows; test rows are
+only scored. To choose a row's settings, ``--holdout`` scores 10,000 of the training
+images instead, from which nothing learns. The adversarial row has batches of 32 and
+flips, which suited it best on training images; the others have batches of 128 and a
+step of 1e-3. ``--learning-rate`` is another for all.
 """
 
 import argparse
@@ -75,7 +76,7 @@ def parse_arguments(arguments):
     labels = {"type": label_count, "default": ["10", "100", "all"]}
     add("--labels", nargs="+", **labels, help="a class")
     add("--classifiers", nargs="+", choices=list(CLASSIFIERS), default=["svm"])
-    add("--learning-rate", type=float, help="in place of the rows' own")
+    add("--learning-rate", type=step_size, help="in place of the rows' own")
     add("--n-train", type=count, help="training images, the first of them")
     add("--holdout", action="store_true", help="score on training images, to choose")
     add("--cv-rows", type=int, default=6_000, help="rows on which C is chosen")
@@ -102,6 +103,14 @@ def label_count(text):
             f"{N_FOLDS} folds"
         )
     return text
+
+
+def step_size(text):
+    """Return a learning rate as the command line has it."""
+    step = float(text)
+    if not 0 < step < np.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return step
 
 
 def load_images(args, seed):
@@ -165,9 +174,10 @@ def make_estimator(name, args):
         losses = ("adversarial", "consistency", "entropy", "balance")
         return SemiSupervisedGANClassifier(
             **{f"{loss}_weight": 0.0 for loss in losses},
-            labeled_batch_size=128,
             augment=plain,
-            **many,
+            batch_size=64,
+            labeled_batch_size=64,
+            learning_rate=1e-3,
         )
     return DCGANFeatureExtractor(
         objective=name.removesuffix("-alone"),

@@ -164,7 +164,7 @@ def fill_in(output, settings, wanted, compute, seed_name="draw"):
             rows.append({"row": name, seed_name: seed, **compute(method, seed)})
             write_json(output / "results.json", rows)
     except KeyboardInterrupt:
-        sys.exit("\nStopped. The same command goes on after the last finished row.")
+        sys.exit("\nStopped. The same command goes on from what is kept.")
     return rows
 
 

@@ -22,7 +22,7 @@ from sklgan._architecture import (
     choose_architecture,
     choose_augmentation,
 )
-from sklgan._checkpoint import describe_run, open_checkpoint
+from sklgan._checkpoint import CheckpointError, describe_run, open_checkpoint
 from sklgan._diagnosis import DiagnosisMixin, divergence_message, warn_if_failed
 from sklgan._engine import build_net, keep_trained, load_last_fit
 from sklgan._images import check_images, from_batch, to_batch
@@ -270,7 +270,7 @@ class BaseGAN(DiagnosisMixin, CallbackSupportMixin, BaseEstimator):
             try:
                 if net.max_epochs > 0:
                     net.train(rows, y)
-            except (OSError, *BROKEN_OFF) as error:
+            except (OSError, CheckpointError, *BROKEN_OFF) as error:
                 if not isinstance(error, TrainingDivergedError):
                     leave_group()
                 if not streamed:

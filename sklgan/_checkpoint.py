@@ -115,6 +115,7 @@ class Checkpoint:
                 _check_same(self.path, read_description(self.path), self.description)
             # A twin, of the same description, may be writing at this moment.
             write_whole(self.path, to_bytes(state, self.description), shared=True)
+            remove_leftovers(self.path)
         self._written = time.monotonic()
 
 

@@ -333,7 +333,7 @@ tuple, default="auto"
         Parameters
         ----------
         X : array-like or sequence of paths or of PIL images
-            At least 2 rows of what ``fit`` takes.
+            At least 2 rows of what ``fit`` takes, 8 with ``"contrastive"``.
         y : Ignored
             There for the sake of pipelines.
 

@@ -8,6 +8,9 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+# Seconds after which nobody writes to a part that has not grown.
+_ABANDONED = 600
+
 
 def check_folder(path):
     """Return the path of a file that is to be written, if its folder is there."""
@@ -43,10 +46,10 @@ def whole_file(path, *, shared):
 
 
 def remove_leftovers(path):
-    """Remove parts of a shared file whose writers were killed an hour ago or more."""
-    for part in path.parent.glob(f"{glob.escape(path.name)}.*.part"):
+    """Remove parts of a file whose writers must have been killed."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}*.part"):
         with suppress(OSError):
-            if time.time() - part.stat().st_mtime > 3600:
+            if time.time() - part.stat().st_mtime > _ABANDONED:
                 part.unlink()
 
 

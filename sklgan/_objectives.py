@@ -168,12 +168,16 @@ def check_objective(gan):
             )
         return
     # Without a generator the loss has no part.
-    needs_penalties = weight > 0 and gan.loss in _PENALTY_WEIGHTS
-    if needs_penalties or gan.gradient_penalty not in ("auto", 0):
+    if weight > 0 and gan.loss in _PENALTY_WEIGHTS:
         raise ValueError(
-            f"loss={gan.loss!r} with gradient_penalty={gan.gradient_penalty!r} needs "
-            f"gradient penalties, which objective={objective!r} does not have. Set "
-            "loss='nonsaturating', 'hinge' or 'least_squares', and "
+            f"loss={gan.loss!r} needs gradient penalties, which objective="
+            f"{objective!r} does not have. Set loss='nonsaturating', 'hinge' or "
+            "'least_squares'."
+        )
+    if gan.gradient_penalty not in ("auto", 0):
+        raise ValueError(
+            f"gradient_penalty={gan.gradient_penalty!r} goes with "
+            f"objective='adversarial' alone, not with {objective!r}. Set "
             "gradient_penalty='auto'."
         )
     if objective == "contrastive":
@@ -201,6 +205,6 @@ def check_rows(gan, rows):
     if gan.objective == "contrastive" and len(rows) < _SMALLEST_BATCH:
         raise ValueError(
             f"X has {len(rows)} rows, too few for objective='contrastive', which "
-            f"compares the images of a batch; pass at least {_SMALLEST_BATCH}, or set "
-            "objective='adversarial'."
+            f"compares the images of a batch; pass at least {_SMALLEST_BATCH}, join a "
+            "short chunk of a stream to another, or fit with objective='adversarial'."
         )

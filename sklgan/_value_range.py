@@ -1,5 +1,6 @@
 """Which values mean black and white, and warnings of images that do not fit them."""
 
+import sys
 import warnings
 from numbers import Real
 
@@ -10,8 +11,8 @@ from sklgan._namespaces import numpy_dtype
 # Values this far outside the range, as a fraction of its span, are worth a warning.
 _TOLERANCE = 0.05
 
-# uint8 images that use less of 0 to 255 may be meant on another scale; so many of them
-# are looked at.
+# uint8 images that use less of 0 to 255 may be meant on another scale. So many are
+# looked at before all are.
 _NARROW_SPAN, _SEEN = 64, 64
 
 # A model of a range this wide is not meant for values in [0, 1] or [-1, 1]. That of
@@ -50,17 +51,30 @@ def check_data_range(data_range):
 
 def _warn_if_narrow(rows):
     """Warn of uint8 images that are all but one grey on a scale from 0 to 255."""
-    some = rows[:: max(1, len(rows) // _SEEN)]
-    low, high = int(some.min()), int(some.max())
-    if 0 < high - low < _NARROW_SPAN:
-        warnings.warn(
-            f"X is of dtype uint8 with values from {low} to {high}, while "
-            "data_range='auto' takes 0 for black and 255 for white. Set "
-            f"data_range=({low}, {high}) if these are black and white, or "
-            "data_range=(0, 255) if the images are faint.",
-            UserWarning,
-            stacklevel=8,
-        )
+    for some in (rows[:: max(1, len(rows) // _SEEN)], rows):
+        low, high = int(some.min()), int(some.max())
+        if not 0 < high - low < _NARROW_SPAN:
+            return
+    warnings.warn(
+        f"X is of dtype uint8, and the values of {len(rows)} images, those looked at, "
+        f"go from {low} to {high}, while data_range='auto' takes 0 for black and 255 "
+        f"for white. Set data_range=({low}, {high}) if these are black and white, or "
+        "data_range=(0, 255) if the images are faint.",
+        UserWarning,
+        stacklevel=_level_of_user(),
+    )
+
+
+def _level_of_user():
+    """Return the stack level of the user's line, as the caller counts it.
+
+    How far it is depends on the estimator, and on pipelines around it.
+    """
+    between = {"sklgan", "sklearn", "joblib", "contextlib"}
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] in between:
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def warn_if_outside(rows, data_range, dtype):
@@ -76,7 +90,7 @@ def warn_if_outside(rows, data_range, dtype):
             f"of the model, [{low:.6g}, {high:.6g}]. Scale X as the data given to fit, "
             "or fit again with a data_range that covers both.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=_level_of_user(),
         )
     elif (
         dtype is not None
@@ -91,5 +105,5 @@ def warn_if_outside(rows, data_range, dtype):
             f"to {unit}, while the model was fitted on [{low:.6g}, {high:.6g}]. Scale "
             "X as the data given to fit.",
             UserWarning,
-            stacklevel=5,
+            stacklevel=_level_of_user(),
         )

@@ -312,6 +312,25 @@ def test_two_trainings_do_not_write_to_one_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_training_whose_file_was_taken_keeps_what_it_has_learned(tmp_path):
+    """Hours may lie in it; the other's file stays as it is."""
+
+    class Other(Callback):
+        """Another training writes to the folder in the meantime."""
+
+        def on_epoch_begin(self, net, **kwargs):
+            if net.n_epochs == 2:
+                path = tmp_path / FILE
+                path.write_bytes(to_bytes({"n": torch.ones(1)}, {"estimator": "other"}))
+
+    gan = make("extractor", tmp_path, callbacks=[Other()])
+    with pytest.raises(CheckpointError, match="belongs to another training"):
+        gan.fit(data()[0])
+    assert gan.n_iter_ == 2
+    assert np.isfinite(gan.transform(data()[0])).all()
+    assert len(read_state(tmp_path / FILE, {"estimator": "other"})["n"]) == 1
+
+
 def test_two_trainings_may_write_at_one_moment(tmp_path, monkeypatch):
     """Neither takes away what the other is writing."""
     path = tmp_path / "training_0.safetensors"

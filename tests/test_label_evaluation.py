@@ -315,7 +315,7 @@ def test_a_stopped_run_keeps_its_finished_rows(helper, tmp_path):
         return {"accuracy": 0.5}
 
     wanted = [("a", "A", seed) for seed in range(3)]
-    with pytest.raises(SystemExit, match="goes on after the last finished row"):
+    with pytest.raises(SystemExit, match="goes on from what is kept"):
         helper.fill_in(tmp_path, {"rows": 1}, wanted, compute)
     computed = []
     rows = helper.fill_in(tmp_path, {"rows": 1}, wanted, compute)

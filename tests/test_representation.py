@@ -82,6 +82,7 @@ def test_figures_are_kept_by_what_decides_them(script, tmp_path, capsys):
         (["--epochs=1", "--labels=ten"], "'ten' is neither 'all' nor 3 or more"),
         (["--minutes=0"], "--minutes 0 should be more than 0"),
         (["--minutes=nan"], "--minutes nan should be more than 0"),
+        (["--epochs=1", "--learning-rate=0"], "0 is not above 0"),
         ([], "say how long to train: --minutes or --epochs"),
         (["--epochs=1", "--work=mnist"], "--work mnist needs --data"),
     ],
@@ -108,7 +109,7 @@ def test_trainings_of_other_settings_have_other_folders(script, tmp_path):
 
 
 def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
-    """Its losses, batches and step are those of the rotations but for the task."""
+    """Its step and views are those of the rotations, and its losses of labels alone."""
     args = script.parse_arguments([*TINY, "--minutes=1", f"--output={tmp_path}"])
     ceiling, taught = (
         script.make_estimator(name, args).get_params()
@@ -122,5 +123,7 @@ def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
         "entropy_weight": 0,
         "rotation_weight": 0,
     }
-    for name in ("batch_size", "learning_rate", "augment"):
+    for name in ("learning_rate", "augment"):
         assert ceiling[name] == taught[name]
+    n_rows = ceiling["batch_size"] + ceiling["labeled_batch_size"]
+    assert n_rows == taught["batch_size"]

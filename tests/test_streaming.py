@@ -202,11 +202,11 @@ def test_a_map_whose_file_was_cut_is_an_error(path, two_colours, dtype):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 def test_reading_a_map_takes_no_memory(tmp_path):
-    shape = (100, 1000, 1000)
+    shape = (300, 1000, 1000)
     X = np.lib.format.open_memmap(tmp_path / "X.npy", "w+", np.uint8, shape)
     X[:, ::500, ::500] = 1
     X.flush()
-    X = np.load(tmp_path / "X.npy", mmap_mode="r").reshape(100, -1)
+    X = np.load(tmp_path / "X.npy", mmap_mode="r").reshape(300, -1)
 
     def private():
         lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
@@ -215,7 +215,7 @@ def test_reading_a_map_takes_no_memory(tmp_path):
     before = private()
     for _, batch in read_batches(X, 5):
         assert batch.shape == (5, 1_000_000)
-    order = torch.randperm(100)
+    order = torch.randperm(300)
     rows = StreamedRows(
         lambda index: torch.from_numpy(find_mapping(X).read(index.numpy())),
         X.shape,
@@ -224,8 +224,8 @@ def test_reading_a_map_takes_no_memory(tmp_path):
     )
     for batch in rows.batches(order.split(5), 5):
         assert batch.sum() == 20
-    # Of 100 MB; the threads' arenas hold a few batches of 5.
-    assert private() - before < 60
+    # Of 300 MB; the threads' arenas hold a few batches of 5, 60 MB on a busy machine.
+    assert private() - before < 120
 
 
 # Errors and interruptions ----------------------------------------------------------

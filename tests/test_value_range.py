@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.datasets import load_digits
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 from test_images import GREY, Gate
 
+from sklgan import (
+    CategoricalGANClusterer,
+    DCGANFeatureExtractor,
+    SemiSupervisedGANClassifier,
+)
 from sklgan._images import check_images
 
 
@@ -96,7 +103,7 @@ def test_uint8_of_a_narrow_range_is_warned_of(low, high):
     X = np.tile(np.array([low, high], dtype=np.uint8), (70, 4, 4))
     gan = Gate()
     remedy = re.escape(f"data_range=({low}, {high})")
-    with pytest.warns(UserWarning, match=f"values from {low} to {high}.*{remedy}"):
+    with pytest.warns(UserWarning, match=f"70 images.* from {low} to {high}.*{remedy}"):
         check_images(gan, X, reset=True)
     assert gan.data_range_ == (0, 255)
     with warnings.catch_warnings():
@@ -118,3 +125,36 @@ def test_malformed_data_range_raises(data_range):
     match = re.escape(f"data_range={data_range!r}")
     with pytest.raises(ValueError, match=f"{match}.*low < high"):
         Gate(data_range=data_range).fit(GREY)
+
+
+def test_some_bright_images_among_dark_ones_are_not_overlooked():
+    """Of 128 images every second is looked at first, and these are all dark."""
+    X = np.zeros((128, 4, 4), dtype=np.uint8)
+    X[:, 0] = 15
+    X[1::2] = 255
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_images(Gate(), X, reset=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        DCGANFeatureExtractor,
+        SemiSupervisedGANClassifier,
+        CategoricalGANClusterer,
+        lambda **kwargs: make_pipeline(
+            DCGANFeatureExtractor(**kwargs), FunctionTransformer()
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", ["fit", "fit_transform", "fit_predict"])
+def test_warnings_name_the_users_line(make, method):
+    """However many frames of ours and of scikit-learn's lie between."""
+    X = np.tile(np.array([0, 1], dtype=np.uint8), (20, 4, 4))
+    estimator = make(n_filters=2, max_epochs=0, device="cpu")
+    if not hasattr(estimator, method):
+        method = "fit"
+    with pytest.warns(UserWarning, match="data_range=\\(0, 1\\)") as caught:
+        getattr(estimator, method)(X, np.arange(20) % 2)
+    assert caught[0].filename == __file__
