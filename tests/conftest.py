@@ -1,6 +1,7 @@
 """Fixtures for all tests: small images, and one thread for torch."""
 
 import os
+import sys
 from importlib.metadata import version
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -18,6 +19,19 @@ from sklearn.datasets import load_digits
 
 # Tiny tensors are slower on several threads, and pytest-xdist's workers compete.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    """Begin and end without open figures; examples in documentation leave some."""
+
+    def close():
+        if "matplotlib.pyplot" in sys.modules:
+            sys.modules["matplotlib.pyplot"].close("all")
+
+    close()
+    yield
+    close()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """BlobGAN: blobs of noise and of images, painted again, edited and saved."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -221,7 +220,6 @@ def test_display_draws_blobs_where_they_are(gan, digits):
     area = np.pi * ellipse.width * ellipse.height / 4
     assert area == pytest.approx(4 * 0.02 * np.pi * 64, rel=0.05)
     assert BlobsDisplay.from_estimator(gan, n_samples=2).painted is None
-    plt.close("all")
 
 
 def test_display_refuses_maps_of_others(gan, digits):
@@ -240,7 +238,6 @@ def test_display_refuses_maps_of_others(gan, digits):
             BlobsDisplay(X, B, maps, painted=painted).plot()
     with pytest.raises(ValueError, match=r"data_range=\(3, 3\) should be"):
         BlobsDisplay(X, B, maps, data_range=(3, 3)).plot()
-    plt.close("all")
 
 
 def test_display_takes_what_fit_takes(tmp_path):
@@ -257,4 +254,3 @@ def test_display_takes_what_fit_takes(tmp_path):
         assert display.images.shape == display.painted.shape == X.shape
         if given is not paths and given is not sequence:
             assert_array_equal(display.images, X)
-    plt.close("all")

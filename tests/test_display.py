@@ -9,13 +9,6 @@ from sklearn.exceptions import NotFittedError
 from sklgan import DCGANFeatureExtractor, SamplesDisplay, TrainingHistoryDisplay
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    """Leave no figure open."""
-    yield
-    plt.close("all")
-
-
 def make_gan(**kwargs):
     """Return an estimator that is trained in a moment."""
     options = {"n_filters": 4, "max_epochs": 2, "batch_size": 50, "random_state": 0}

@@ -44,13 +44,6 @@ def Z():
     return np.random.default_rng(0).standard_normal((3, D))
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    """Leave no figure open."""
-    yield
-    plt.close("all")
-
-
 # Over all estimators and networks -----------------------------------------------------
 
 

@@ -38,13 +38,6 @@ def Z():
     return np.random.default_rng(0).standard_normal((3, D))
 
 
-@pytest.fixture(autouse=True)
-def _close_figures():
-    """Leave no figure open."""
-    yield
-    plt.close("all")
-
-
 def test_path_is_drawn_a_row_from_key_to_key(grey, Z):
     """Both ends of each row are key points; a closed path comes back to the first."""
     display = InterpolationDisplay.from_estimator(grey, Z, n_steps=4)
