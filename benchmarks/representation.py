@@ -168,8 +168,6 @@ def make_estimator(name, args):
     plain, views = PLAIN_AUGMENT[args.work], AUGMENT[args.work]
     if name in ("untrained", "adversarial"):
         return DCGANFeatureExtractor(augment=plain, batch_size=32)
-    # A contrast needs many images; larger batches take larger steps.
-    many = {"batch_size": 128, "learning_rate": 1e-3}
     if name == "supervised":
         losses = ("adversarial", "consistency", "entropy", "balance")
         return SemiSupervisedGANClassifier(
@@ -183,7 +181,9 @@ def make_estimator(name, args):
         objective=name.removesuffix("-alone"),
         adversarial_weight=float(not name.endswith("-alone")),
         augment=plain if name.startswith("rotation") else views,
-        **many,
+        # A contrast needs many images; larger batches take larger steps.
+        batch_size=128,
+        learning_rate=1e-3,
     )
 
 
