@@ -18,7 +18,7 @@ is printed at the end. C is chosen by cross-validation on training rows; test ro
 only scored. To choose a row's settings, ``--holdout`` scores 10,000 of the training
 images instead, from which nothing learns. The adversarial row has batches of 32 and
 flips, which suited it best on training images; the others have batches of 128 and a
-step of 1e-3. ``--learning-rate`` is another for all.
+step of 1e-3. ``--learning-rate``, ``--batch-size`` and ``--augment`` replace these.
 """
 
 import argparse
@@ -42,6 +42,7 @@ from _linear_evaluation import N_FOLDS, choose_strength, standardize
 
 from sklgan import DCGANFeatureExtractor, SemiSupervisedGANClassifier, TorchLinearSVC
 from sklgan._tensors import resolve_device
+from sklgan.augment import AUGMENTATIONS
 from sklgan.datasets import load_cifar10, load_mnist
 from sklgan.model_selection import mask_labels
 
@@ -56,6 +57,9 @@ AUGMENT = {
     "digits": ["shift", "affine"],
 }
 PLAIN_AUGMENT = {"cifar10": ["flip"], "mnist": None, "digits": None}
+
+# What the command line can put in place of the rows' own.
+OVERRIDES = ["learning_rate", "batch_size", "augment"]
 
 
 def parse_arguments(arguments):
@@ -77,6 +81,8 @@ def parse_arguments(arguments):
     add("--labels", nargs="+", **labels, help="a class")
     add("--classifiers", nargs="+", choices=list(CLASSIFIERS), default=["svm"])
     add("--learning-rate", type=step_size, help="in place of the rows' own")
+    add("--batch-size", type=count, help="the same")
+    add("--augment", nargs="+", choices=sorted(AUGMENTATIONS), help="the same")
     add("--n-train", type=count, help="training images, the first of them")
     add("--holdout", action="store_true", help="score on training images, to choose")
     add("--cv-rows", type=int, default=6_000, help="rows on which C is chosen")
@@ -194,7 +200,14 @@ def checkpoint_folder(name, args, seed):
     parts += [f"{args.epochs}epochs"] if args.epochs != 1000 else []
     parts += [f"{args.n_train}rows"] if args.n_train else []
     parts += [f"lr{args.learning_rate:g}"] if args.learning_rate else []
+    parts += [f"batch{args.batch_size}"] if args.batch_size else []
+    parts += args.augment or []
     return args.output / "_".join([*parts, f"seed{seed}"])
+
+
+def overrides(args):
+    """Return the parameters that are not the rows' own, by name."""
+    return {name: getattr(args, name) for name in OVERRIDES if getattr(args, name)}
 
 
 def train(name, X, y, args, seed):
@@ -208,9 +221,8 @@ def train(name, X, y, args, seed):
         random_state=seed,
         checkpoint=None if name == "untrained" else checkpoint_folder(name, args, seed),
         callbacks=[limit],
+        **overrides(args),
     )
-    if args.learning_rate:
-        gan.set_params(learning_rate=args.learning_rate)
     try:
         gan.fit(X, y)
     except KeyboardInterrupt:
@@ -304,8 +316,8 @@ def settings(args):
     names = ["network", "n_filters", "epochs", "minutes", "layers", "labels"]
     names += ["classifiers", "n_train", "cv_rows"]
     # What is not set goes unnamed, as in figures of before.
-    names += [name for name in ("holdout", "learning_rate") if getattr(args, name)]
-    values = {name: getattr(args, name) for name in names}
+    names += ["holdout"] if args.holdout else []
+    values = {name: getattr(args, name) for name in names} | overrides(args)
     values["device"] = resolve_device(args.device).type
     return ", ".join(f"{name}={value}" for name, value in values.items())
 

@@ -100,12 +100,18 @@ def test_what_cannot_be_computed_is_refused_before_anything(
 def test_trainings_of_other_settings_have_other_folders(script, tmp_path):
     """None is refused as another's, and fewer images are fewer."""
     sizes = []
-    for options in (["--n-train=300"], ["--n-train=400"], ["--learning-rate=1e-4"]):
+    for options in (
+        ["--n-train=300"],
+        ["--n-train=400"],
+        ["--learning-rate=1e-4"],
+        ["--batch-size=64", "--augment", "shift"],
+    ):
         command = [*TINY, "--minutes=1", f"--output={tmp_path}", *options]
         script.main(command)
         sizes.append(len(script.load_images(script.parse_arguments(command), 0)[0]))
-    assert sizes == [300, 400, 1257]
-    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 3
+    assert sizes == [300, 400, 1257, 1257]
+    assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 4
+    assert len(json.loads((tmp_path / "figures.json").read_text())) == 4
 
 
 def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
