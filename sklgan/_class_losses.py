@@ -11,7 +11,7 @@ from sklearn.utils import gen_batches
 from torch.nn.functional import cross_entropy
 
 from sklgan._architecture import choose_augmentation
-from sklgan._labels import class_factors
+from sklgan._labels import class_frequencies
 from sklgan._placement import read_rows
 from sklgan._tensors import as_tensor, resolve_device, torch_seed
 from sklgan.losses import (
@@ -46,20 +46,22 @@ def d_semi_supervised(
     balance_weight,
     rotation_weight,
     prior,
+    remembered,
     strong_augment,
 ):
     """Return the loss of a discriminator with K logits; see the classifier's notes.
 
     The first ``len(y)`` real rows are labelled, the others count as unlabelled. A
     stream may begin without labels; their losses are then left out. Columns after the
-    K logits are those of the turns.
+    K logits are those of the turns. ``prior`` (K,) are the classes' frequencies.
     """
     labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
     logits = _class_logits(discriminator, real, len(prior))
     value = entropy_weight * conditional_entropy(logits[unlabeled])
     if len(y) > 0:
-        value = cross_entropy(logits[labeled], y, weight=class_weight) + value
-    value = value + balance_weight * marginal_divergence(logits[unlabeled], prior)
+        value = _told(logits[labeled], y, class_weight) + value
+    divergence = marginal_divergence(logits[unlabeled], prior, remembered)
+    value = value + balance_weight * divergence
     if fake is not None:
         d_loss, _ = ADVERSARIAL_LOSSES[loss]
         fake_logits = _class_logits(discriminator, fake, len(prior))
@@ -71,12 +73,20 @@ def d_semi_supervised(
         strong = _class_logits(discriminator, strong_augment(real), len(prior))
         consistency = soft_cross_entropy(strong[unlabeled], targets)
         if len(y) > 0:
-            told = cross_entropy(strong[labeled], y, weight=class_weight)
-            consistency = consistency + told
+            consistency = consistency + _told(strong[labeled], y, class_weight)
         value = value + consistency_weight * consistency
     if rotation_weight > 0:
         value = value + rotation_weight * turns_cross_entropy(discriminator, real)
     return value
+
+
+def _told(logits, y, class_weight):
+    """Return the mean of labelled rows' cross-entropies times their class's weight.
+
+    torch's own mean divides by the weights of the rows at hand, which in batches of
+    few labels would undo them.
+    """
+    return (class_weight[y] * cross_entropy(logits, y, reduction="none")).mean()
 
 
 def _class_logits(discriminator, images, n_classes):
@@ -126,8 +136,9 @@ def bind_semi_supervised(gan, classes, counts):
 
     Returns
     -------
-    d_loss, g_loss : callable
-        As the engine calls them; None for the second if nothing is generated.
+    options : dict
+        Parameters of the engine: ``discriminator_loss``, ``generator_loss``, None if
+        nothing is generated, and ``loss_state``.
 
     Raises
     ------
@@ -140,23 +151,30 @@ def bind_semi_supervised(gan, classes, counts):
             "image_shape=(h, w) or (h, w, c) if its rows are flattened images, else "
             "rotation_weight=0."
         )
-    factors = class_factors(gan.class_weight, classes, counts)
-    device = resolve_device(gan.device)
-    prior = np.maximum(factors * (counts + (counts == 0).any()), 1e-8)
+    prior, class_weight = (
+        as_tensor(array).to(resolve_device(gan.device))
+        for array in class_frequencies(gan.class_weight, classes, counts)
+    )
+    remembered = prior.clone()
     d_loss = partial(
         d_semi_supervised,
         loss=gan.loss.replace("feature_matching", "nonsaturating"),
-        class_weight=as_tensor(factors.astype(np.float32)).to(device),
+        class_weight=class_weight,
         adversarial_weight=gan.adversarial_weight,
         consistency_weight=gan.consistency_weight,
         entropy_weight=gan.entropy_weight,
         balance_weight=gan.balance_weight,
         rotation_weight=gan.rotation_weight,
-        prior=as_tensor((prior / prior.sum()).astype(np.float32)).to(device),
+        prior=prior,
+        remembered=remembered,
         strong_augment=choose_augmentation(gan, "strong_augment"),
     )
     g_loss = partial(g_semi_supervised, loss=gan.loss, n_classes=len(prior))
-    return d_loss, g_loss if gan.adversarial_weight > 0 else None
+    return {
+        "discriminator_loss": d_loss,
+        "generator_loss": g_loss if gan.adversarial_weight > 0 else None,
+        "loss_state": {"remembered": remembered},
+    }
 
 
 def d_categorical(

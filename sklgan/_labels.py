@@ -159,8 +159,7 @@ def class_factors(class_weight, classes, counts):
     Parameters
     ----------
     class_weight : dict, "balanced" or None
-        As scikit-learn's classifiers take it. But batches of labelled rows hold as many
-        of each class, so that ``"balanced"`` has nothing left to do.
+        As scikit-learn's classifiers take it.
     classes : ndarray of shape (n_classes,)
         As ``encode_labels`` returns them.
     counts : ndarray of shape (n_classes,)
@@ -173,8 +172,6 @@ def class_factors(class_weight, classes, counts):
         If a factor is not finite and above 0.
     """
     counts = counts + (counts == 0).any()
-    if class_weight == "balanced":
-        return np.ones(len(classes))
     factors = compute_class_weight(
         class_weight, classes=classes, y=np.repeat(classes, counts)
     )
@@ -185,6 +182,34 @@ def class_factors(class_weight, classes, counts):
             f"{factors[bad[0]]}; use finite factors above 0."
         )
     return factors
+
+
+def class_frequencies(class_weight, classes, counts):
+    """Return how frequent classes are, and what a labelled row of each weighs.
+
+    Parameters
+    ----------
+    class_weight, classes, counts
+        As for :func:`class_factors`.
+
+    Returns
+    -------
+    prior : ndarray of shape (n_classes,), float32
+        Factors times counts, at a sum of 1.
+    weights : ndarray of shape (n_classes,), float32
+        The same at a mean of 1 over classes with labels: batches hold as many labelled
+        rows of each, whatever their frequencies.
+
+    Raises
+    ------
+    ValueError
+        As :func:`class_factors`.
+    """
+    factors = class_factors(class_weight, classes, counts)
+    prior = np.maximum(factors * (counts + (counts == 0).any()), 1e-8)
+    prior = (prior / prior.sum()).astype(np.float32)
+    has_labels = counts > 0 if counts.any() else slice(None)
+    return prior, prior / prior[has_labels].mean()
 
 
 def check_length(X, codes):

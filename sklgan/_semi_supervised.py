@@ -77,7 +77,8 @@ default="feature_matching"
     balance_weight : float, default=4.0
         Weight of the divergence of the unlabelled images' mean prediction from the
         labelled rows' frequencies of classes, times the class weights. Lower it, down
-        to 0, where the unlabelled rows have other frequencies.
+        to 0, where the unlabelled rows have other frequencies. In batches of less than
+        5 rows a class the mean is taken over earlier batches too.
 
     rotation_weight : float, default=0.0
         Weight of the cross-entropy of which way an image was turned, a task without
@@ -85,11 +86,10 @@ default="feature_matching"
         square are turned by half a turn. Between 0 and more a new fit is needed.
 
     class_weight : dict or "balanced", default=None
-        Factors by which classes are more frequent in truth than among labelled rows.
-        They weigh the cross-entropy, on batches that hold as many labelled rows of
-        each, and what ``balance_weight`` pulls predictions of unlabelled rows to. For
-        costs of errors weigh ``predict_proba`` instead: a factor of 5 here makes a
-        class predicted several times as often. ``"balanced"`` is the same as None.
+        Factors by which classes are more frequent in truth than among labelled rows,
+        for both the cross-entropy and ``balance_weight``; ``"balanced"`` takes all to
+        be as frequent. For costs of errors weigh ``predict_proba`` instead: a factor of
+        5 here makes a class predicted several times as often.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.
@@ -310,7 +310,8 @@ default="feature_matching"
         X : array-like or sequence of paths or of PIL images
             As in :meth:`DCGANFeatureExtractor.fit`.
         y : array-like of shape (n_samples,)
-            Classes, and -1 for rows without; strings as an array of dtype object.
+            Classes, and -1 for rows without; strings as an array of dtype object. Of
+            True, False and -1 the classes are 1 and 0.
 
         Returns
         -------
@@ -383,7 +384,7 @@ default="feature_matching"
 
     def _train(self, X, rows, codes, classes, counts, streamed=False):
         """Train on rows and what is remembered; counts are of all labels so far."""
-        d_loss, g_loss = bind_semi_supervised(self, classes, counts)
+        losses = bind_semi_supervised(self, classes, counts)
         self._label_counts = counts.tolist()
         self.classes_, self.n_labeled_ = classes, int(counts.sum())
         vars(self).pop("transduction_", None)
@@ -392,8 +393,7 @@ default="feature_matching"
         self._fit_gan(
             all_rows,
             all_codes,
-            discriminator_loss=d_loss,
-            generator_loss=g_loss,
+            **losses,
             average_discriminator=True,
             iterator_train=LabeledBatches,
             iterator_train__labeled_batch_size=self.labeled_batch_size,

@@ -50,6 +50,25 @@ def test_the_average_is_what_remains():
     assert not any(layer.training for layer in settled.modules())
 
 
+def test_losses_see_the_average_and_not_the_network_itself():
+    """Its weights lag behind the network's."""
+    distances = []
+
+    def distance(network, other):
+        pairs = zip(network.parameters(), other.parameters(), strict=True)
+        return sum((one - two).abs().sum().item() for one, two in pairs)
+
+    def loss(discriminator, real, fake, y, averaged):
+        assert distance(averaged, net.ema_discriminator_) == 0
+        distances.append(distance(averaged, net.discriminator_))
+        return squares(discriminator, real, fake, y)
+
+    net = make_net(discriminator_loss=loss, average_discriminator=True, lr=0.1)
+    for _ in range(2):
+        net.train_step((torch.randn(8, *SHAPE), None))
+    assert distances[0] == 0 < distances[1]
+
+
 def test_losses_see_the_average_with_dropout_off():
     """Targets are not to be noisy; batch normalisation takes the batch."""
     seen = []

@@ -60,7 +60,8 @@ def loss_of(network, real, fake=None, **weights):
 
 
 WEIGHTS = {
-    "class_weight": None,
+    "class_weight": torch.ones(2),
+    "remembered": None,
     "adversarial_weight": 0.0,
     "consistency_weight": 0.0,
     "entropy_weight": 1.0,
@@ -147,7 +148,7 @@ def test_turns_can_be_told_after_training(few):
     """What the head has learned is better than to guess."""
     X, masked = few
     gan = make_classifier(
-        rotation_weight=1.0, adversarial_weight=0.0, n_filters=8, max_epochs=10
+        rotation_weight=1.0, adversarial_weight=0.0, n_filters=8, max_epochs=12
     ).fit(X, masked)
     images = torch.as_tensor(X, dtype=torch.float32)[:, None] / 8 - 1
     with batch_statistics(gan.discriminator_) as network, torch.no_grad():

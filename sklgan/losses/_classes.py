@@ -60,16 +60,44 @@ def marginal_entropy(logits: Tensor, remembered: Tensor | None = None) -> Tensor
     """
     mean = logits.softmax(dim=1).mean(dim=0)
     if remembered is not None:
-        n, n_classes = logits.shape
-        remembered.lerp_(mean.detach(), min(1.0, n / (10 * n_classes)))
-        mean = remembered + (mean - mean.detach())
+        mean = _remember(remembered, mean, len(logits) / (10 * len(mean)))
     return -torch.xlogy(mean, mean.clamp(min=1e-12)).sum()
 
 
-def marginal_divergence(logits: Tensor, prior: Tensor) -> Tensor:
+def marginal_divergence(
+    logits: Tensor, prior: Tensor, remembered: Tensor | None = None
+) -> Tensor:
     """Return KL(E[p(y|x)] || prior) in nats, for p = softmax of logits (n, K).
 
-    For a uniform prior it is log K - :func:`marginal_entropy`.
+    For a uniform prior it is log K - :func:`marginal_entropy`, and batches of few rows
+    are treated as there.
+
+    Parameters
+    ----------
+    logits : Tensor
+        (n, K).
+    prior : Tensor
+        (K,), above 0.
+    remembered : Tensor, optional
+        (K,), as for :func:`marginal_entropy`, but so that 5 K rows count.
+
+    Returns
+    -------
+    Tensor
+        A scalar.
     """
-    log_mean = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
-    return (log_mean.exp() * (log_mean - prior.log())).sum()
+    share = len(logits) / (5 * len(prior))
+    if remembered is None or share >= 1:
+        log_mean = logits.log_softmax(dim=1).logsumexp(dim=0) - math.log(len(logits))
+        return (log_mean.exp() * (log_mean - prior.log())).sum()
+    mean = _remember(remembered, logits.softmax(dim=1).mean(dim=0), share)
+    return (torch.xlogy(mean, mean.clamp(min=1e-12)) - mean * prior.log()).sum()
+
+
+def _remember(remembered, mean, share):
+    """Move ``remembered`` (K,) by a share towards a batch's mean; return it.
+
+    Its gradient is the batch's.
+    """
+    remembered.lerp_(mean.detach(), min(1.0, share))
+    return remembered + (mean - mean.detach())

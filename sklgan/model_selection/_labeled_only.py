@@ -32,6 +32,7 @@ _PREDICTIONS = (
     "predict_log_proba",
     "decision_function",
     "transform",
+    "inverse_transform",
 )
 
 
@@ -56,6 +57,10 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
 
     classes_ : ndarray of shape (n_classes,)
         The classes, without -1. Only if `estimator_` has it.
+
+    coef_, feature_importances_ : ndarray
+        What `estimator_` says of the columns of X, for ``SelectFromModel`` and
+        ``RFECV``. Only if it has them.
 
     n_features_in_ : int
         Number of columns of X. Only if `estimator_` has it.
@@ -285,6 +290,24 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
         """
         return self._delegate("transform", X, params)
 
+    @available_if(_estimator_has("inverse_transform"))
+    def inverse_transform(self, X, **params):
+        """Return what the fitted estimator makes of transformed rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features_out)
+            As ``transform`` returns it.
+        **params : dict
+            Passed to the estimator's ``inverse_transform``.
+
+        Returns
+        -------
+        X_original : array-like of shape (n_samples, n_features)
+            What the estimator's ``inverse_transform`` returns.
+        """
+        return self._delegate("inverse_transform", X, params)
+
     @available_if(_estimator_has("get_feature_names_out"))
     def get_feature_names_out(self, input_features=None):
         """Return the names of the columns that ``transform`` returns.
@@ -325,6 +348,16 @@ class LabeledOnly(MetaEstimatorMixin, BaseEstimator):
     def classes_(self):
         """The classes, without -1."""
         return self.estimator_.classes_
+
+    @property
+    def coef_(self):
+        """The fitted estimator's coefficients."""
+        return self.estimator_.coef_
+
+    @property
+    def feature_importances_(self):
+        """The fitted estimator's importances of columns."""
+        return self.estimator_.feature_importances_
 
     @property
     def n_features_in_(self):
