@@ -193,6 +193,8 @@ default="feature_matching"
     times CE(strongly changed rows, labels or the average's predictions) +
     ``rotation_weight`` CE(turns) + ``entropy_weight`` E[H(p)] + ``balance_weight``
     KL(E[p], class frequencies), the last two over predictions p of unlabelled rows.
+    Batches hold as many labelled rows of each class, whose CE counts as much as the
+    class is frequent.
 
     References
     ----------
