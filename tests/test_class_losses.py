@@ -181,6 +181,15 @@ def test_the_classifier_hands_on_what_it_remembers():
     assert remembered[1:6].min() > 0.1 > remembered[6:].max()
 
 
+def test_a_state_of_before_it_remembered_can_be_gone_on_from(digits):
+    """What it does not hold begins anew."""
+    X, y = digits
+    gan = SemiSupervisedGANClassifier(**CHEAP, warm_start=True).fit(X, y)
+    assert list(gan._training_state["loss"]) == ["remembered"]
+    gan._training_state["loss"] = {}
+    assert gan.fit(X, y).n_iter_ == 2
+
+
 # Targets of consistency ---------------------------------------------------------------
 
 
