@@ -206,8 +206,17 @@ def checkpoint_folder(name, args, seed):
 
 
 def overrides(args):
-    """Return the parameters that are not the rows' own, by name."""
+    """Return what the command line puts in place of the rows' own, by name."""
     return {name: getattr(args, name) for name in OVERRIDES if getattr(args, name)}
+
+
+def own_overrides(name, args):
+    """Return the same as parameters of a row's estimator."""
+    params = overrides(args)
+    if name == "supervised" and args.batch_size:
+        half = args.batch_size // 2
+        params |= {"labeled_batch_size": half, "batch_size": args.batch_size - half}
+    return params
 
 
 def train(name, X, y, args, seed):
@@ -221,7 +230,7 @@ def train(name, X, y, args, seed):
         random_state=seed,
         checkpoint=None if name == "untrained" else checkpoint_folder(name, args, seed),
         callbacks=[limit],
-        **overrides(args),
+        **own_overrides(name, args),
     )
     try:
         gan.fit(X, y)

@@ -11,8 +11,8 @@ of several splits, so that the figures have a spread::
     python examples/digits_demo.py
 
 The settings of scikit-learn's estimators are chosen by cross-validation on the labelled
-images alone. The tables go to the terminal, a grid of samples and the training history
-to the folder ``outputs``.
+images alone, but for the rows that name theirs. The tables go to the terminal, a grid
+of samples and the training history to the folder ``outputs``.
 """
 
 import argparse

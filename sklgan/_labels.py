@@ -206,7 +206,9 @@ def class_frequencies(class_weight, classes, counts):
         As :func:`class_factors`.
     """
     factors = class_factors(class_weight, classes, counts)
-    prior = np.maximum(factors * (counts + (counts == 0).any()), 1e-8)
+    prior = factors / factors.max() * (counts + (counts == 0).any())
+    # Next to impossible, but finite as a logarithm and as a divisor.
+    prior = np.maximum(prior / prior.sum(), 1e-8)
     prior = (prior / prior.sum()).astype(np.float32)
     has_labels = counts > 0 if counts.any() else slice(None)
     return prior, prior / prior[has_labels].mean()

@@ -76,9 +76,9 @@ default="feature_matching"
 
     balance_weight : float, default=4.0
         Weight of the divergence of the unlabelled images' mean prediction from the
-        labelled rows' frequencies of classes, times the class weights. Lower it, down
-        to 0, where the unlabelled rows have other frequencies. In batches of less than
-        5 rows a class the mean is taken over earlier batches too.
+        frequencies of classes, see ``class_weight``. Lower it, down to 0, where those
+        of the unlabelled rows are not known. In batches of less than 5 rows a class
+        the mean is taken over earlier batches too.
 
     rotation_weight : float, default=0.0
         Weight of the cross-entropy of which way an image was turned, a task without
@@ -86,10 +86,11 @@ default="feature_matching"
         square are turned by half a turn. Between 0 and more a new fit is needed.
 
     class_weight : dict or "balanced", default=None
-        Factors by which classes are more frequent in truth than among labelled rows,
-        for both the cross-entropy and ``balance_weight``; ``"balanced"`` takes all to
-        be as frequent. For costs of errors weigh ``predict_proba`` instead: a factor of
-        5 here makes a class predicted several times as often.
+        How frequent classes are: None, as among the labelled rows; a dict, these
+        factors times that; ``"balanced"``, all equally, whatever the labels say. It
+        decides what a labelled row weighs and what ``balance_weight`` pulls to. For
+        costs of errors weigh ``predict_proba`` instead: a factor of 5 here makes a
+        class predicted several times as often.
 
     n_critic : int, default=1
         Updates of the discriminator for each of the generator.

@@ -100,6 +100,22 @@ def test_frequencies_of_classes():
     assert_allclose(weights, [1.6, 0.4, 0.2], rtol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e-250, 1e-12, 1.0, 1e40, 1e250])
+def test_factors_count_by_their_ratio_alone(scale):
+    """However small or large they are; what is next to impossible stays finite."""
+    classes = np.array([0, 1])
+    prior, weights = class_frequencies(
+        {0: scale, 1: 100 * scale}, classes, np.array([90, 10])
+    )
+    assert_allclose(prior, np.array([90, 1000]) / 1090, rtol=1e-6)
+    assert_allclose(weights, 2 * prior, rtol=1e-6)
+    for counts in ([3, 3], [3, 0]):
+        prior, weights = class_frequencies({1: 1e46 * scale}, classes, np.array(counts))
+        assert (prior > 0).all()
+        assert np.isfinite(np.log(prior)).all()
+        assert np.isfinite(weights).all()
+
+
 def test_a_rare_class_is_predicted_rarely():
     """Though batches hold as many labelled rows of it; unless it is to be balanced."""
     rng = np.random.default_rng(0)

@@ -133,3 +133,7 @@ def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
         assert ceiling[name] == taught[name]
     n_rows = ceiling["batch_size"] + ceiling["labeled_batch_size"]
     assert n_rows == taught["batch_size"]
+    halves = script.own_overrides(
+        "supervised", script.parse_arguments([*TINY, "--minutes=1", "--batch-size=33"])
+    )
+    assert halves == {"batch_size": 17, "labeled_batch_size": 16}
