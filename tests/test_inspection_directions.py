@@ -149,7 +149,11 @@ def test_following_a_direction_changes_what_its_labels_say(coloured, two_colours
 def test_classifier_labels_its_own_samples(digits):
     """Without labels its ``predict`` tells, and the direction leads to the class."""
     gan = make_gan(
-        SemiSupervisedGANClassifier, max_epochs=5, learning_rate=5e-3, ema_decay=0.0
+        SemiSupervisedGANClassifier,
+        n_filters=8,
+        max_epochs=10,
+        learning_rate=5e-3,
+        ema_decay=0.0,
     ).fit(*digits)
     found = directions(gan, method="mean_difference", n_samples=300)
     assert_array_equal(found.labels, gan.predict(gan.generate(found.Z)))
