@@ -53,7 +53,8 @@ def d_semi_supervised(
 
     The first ``len(y)`` real rows are labelled, the others count as unlabelled. A
     stream may begin without labels; their losses are then left out. Columns after the
-    K logits are those of the turns. ``prior`` (K,) are the classes' frequencies.
+    K logits are those of the turns. ``prior`` (K,) are the classes' frequencies,
+    ``class_weight`` (K,) is what a labelled row of each counts.
     """
     labeled, unlabeled = slice(None, len(y)), slice(len(y), None)
     logits = _class_logits(discriminator, real, len(prior))

@@ -153,8 +153,8 @@ def warn_of_one_class(name, classes, n_unlabeled, *, stacklevel=5):
         )
 
 
-def class_factors(class_weight, classes, counts):
-    """Return the factor of each class, (n_classes,), float64.
+def class_frequencies(class_weight, classes, counts):
+    """Return how frequent classes are, and what a labelled row of each weighs.
 
     Parameters
     ----------
@@ -165,32 +165,6 @@ def class_factors(class_weight, classes, counts):
     counts : ndarray of shape (n_classes,)
         Labelled rows of each class. Where one has none, each counts as one more: a
         class that has not come yet is rare, not impossible.
-
-    Raises
-    ------
-    ValueError
-        If a factor is not finite and above 0.
-    """
-    counts = counts + (counts == 0).any()
-    factors = compute_class_weight(
-        class_weight, classes=classes, y=np.repeat(classes, counts)
-    )
-    bad = np.flatnonzero(~((factors > 0) & np.isfinite(factors)))
-    if len(bad) > 0:
-        raise ValueError(
-            f"class_weight gives class {classes.tolist()[bad[0]]!r} the factor "
-            f"{factors[bad[0]]}; use finite factors above 0."
-        )
-    return factors
-
-
-def class_frequencies(class_weight, classes, counts):
-    """Return how frequent classes are, and what a labelled row of each weighs.
-
-    Parameters
-    ----------
-    class_weight, classes, counts
-        As for :func:`class_factors`.
 
     Returns
     -------
@@ -203,15 +177,30 @@ def class_frequencies(class_weight, classes, counts):
     Raises
     ------
     ValueError
-        As :func:`class_factors`.
+        If a factor is not finite and above 0.
     """
-    factors = class_factors(class_weight, classes, counts)
-    prior = factors / factors.max() * (counts + (counts == 0).any())
+    raised = counts + (counts == 0).any()
+    factors = _class_factors(class_weight, classes, raised)
+    prior = factors / factors.max() * raised
     # Next to impossible, but finite as a logarithm and as a divisor.
     prior = np.maximum(prior / prior.sum(), 1e-8)
     prior = (prior / prior.sum()).astype(np.float32)
     has_labels = counts > 0 if counts.any() else slice(None)
     return prior, prior / prior[has_labels].mean()
+
+
+def _class_factors(class_weight, classes, counts):
+    """Return the factor of each class, (n_classes,), float64; counts are above 0."""
+    factors = compute_class_weight(
+        class_weight, classes=classes, y=np.repeat(classes, counts)
+    )
+    bad = np.flatnonzero(~((factors > 0) & np.isfinite(factors)))
+    if len(bad) > 0:
+        raise ValueError(
+            f"class_weight gives class {classes.tolist()[bad[0]]!r} the factor "
+            f"{factors[bad[0]]}; use finite factors above 0."
+        )
+    return factors
 
 
 def check_length(X, codes):
@@ -226,7 +215,7 @@ def check_labels(classifier, X, classes, codes):
     """Refuse labels that no fit can begin with, before the images are decoded."""
     check_length(X, codes)
     counts = np.bincount(codes[codes >= 0])
-    class_factors(classifier.class_weight, classes, counts)
+    class_frequencies(classifier.class_weight, classes, counts)
     continued = classifier.warm_start and hasattr(classifier, "generator_")
     if continued and not np.array_equal(classes, classifier.classes_):
         before = classifier.classes_.tolist()

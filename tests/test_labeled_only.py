@@ -4,10 +4,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from few_irises import (
+    FEW,
+    LABELED,
+    TARGETS,
+    TRUTH,
+    WEIGHTS,
+    X,
+    Y,
+    accuracy,
+    both_targets,
+    lda,
+    logistic,
+    pipeline,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
-from sklearn.datasets import load_iris
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.exceptions import NotFittedError, UnsetMetadataPassedError
 from sklearn.feature_selection import RFE, SelectFromModel, SelectKBest
@@ -21,24 +33,7 @@ from sklearn.utils import estimator_checks
 from sklgan.model_selection import (
     LabeledOnly,
     SemiSupervisedKFold,
-    labeled_scorer,
-    mask_labels,
 )
-
-X, Y = load_iris(return_X_y=True)
-WEIGHTS = np.random.default_rng(0).uniform(0.1, 3, len(Y))
-NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
-# 12 labels of each of the 3 classes, as integers and as strings.
-FEW = mask_labels(Y, 12, random_state=0)
-LABELED = FEW != -1
-TARGETS = {"integers": FEW, "strings": mask_labels(NAMES, 12, random_state=0)}
-TRUTH = {"integers": Y, "strings": NAMES}
-
-both_targets = pytest.mark.parametrize("kind", TARGETS)
-lda = LinearDiscriminantAnalysis()
-logistic = LogisticRegression(C=10, solver="newton-cholesky")  # quick and exact
-accuracy = labeled_scorer("accuracy")
-pipeline = make_pipeline(StandardScaler(), LabeledOnly(logistic))
 
 # scikit-learn exempts its own semi-supervised classes from this check, by name.
 EXPECTED_FAILURES = {
@@ -108,7 +103,9 @@ def test_supervised_transformers_are_wrapped_too():
     assert_array_equal(transformer.inverse_transform(expected)[:, 2:], expected)
 
 
-@pytest.mark.parametrize("classifier", [LogisticRegression(), ExtraTreesClassifier()])
+@pytest.mark.parametrize(
+    "classifier", [LogisticRegression(), ExtraTreesClassifier(random_state=0)]
+)
 def test_columns_are_chosen_by_what_the_estimator_says_of_them(classifier):
     """coef_ or feature_importances_, for those who ask for it."""
     classifier = LabeledOnly(classifier)

@@ -7,13 +7,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+from few_irises import (
+    FEW,
+    FEW_NAMES,
+    LABELED,
+    NAMES,
+    TARGETS,
+    TRUTH,
+    WEIGHTS,
+    X,
+    Y,
+    accuracy,
+    both_targets,
+    lda,
+    logistic,
+    pipeline,
+)
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse import coo_array, csr_array
 from sklearn.base import clone
-from sklearn.datasets import load_digits, load_iris
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.datasets import load_digits
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
 from sklearn.metrics import accuracy_score, get_scorer, make_scorer
 from sklearn.model_selection import (
     GridSearchCV,
@@ -26,7 +41,7 @@ from sklearn.model_selection import (
 )
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import LinearSVC
 
 from sklgan.model_selection import (
@@ -36,22 +51,6 @@ from sklgan.model_selection import (
     labeled_scorer,
     mask_labels,
 )
-
-X, Y = load_iris(return_X_y=True)
-WEIGHTS = np.random.default_rng(0).uniform(0.1, 3, len(Y))
-NAMES = np.array(["setosa", "versicolor", "virginica"])[Y]
-# 12 labels of each of the 3 classes, as integers and as strings.
-FEW = mask_labels(Y, 12, random_state=0)
-FEW_NAMES = mask_labels(NAMES, 12, random_state=0)
-LABELED = FEW != -1
-TARGETS = {"integers": FEW, "strings": FEW_NAMES}
-TRUTH = {"integers": Y, "strings": NAMES}
-
-both_targets = pytest.mark.parametrize("kind", TARGETS)
-lda = LinearDiscriminantAnalysis()
-logistic = LogisticRegression(C=10, solver="newton-cholesky")  # quick and exact
-accuracy = labeled_scorer("accuracy")
-pipeline = make_pipeline(StandardScaler(), LabeledOnly(logistic))
 
 # What this module is for --------------------------------------------------------------
 

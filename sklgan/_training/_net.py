@@ -395,6 +395,7 @@ class AdversarialNet(NeuralNet):
                 if value.shape == parameter.shape:
                     moments[name] = torch.empty_like(parameter).copy_(value)
         for name, value in (self.loss_state or {}).items():
+            # A state that an earlier version wrote may lack it: then it begins anew.
             value.copy_(state["loss"].get(name, value))
         self.n_steps_ = state["n_steps"]
         self.n_generator_steps_ = state["n_generator_steps"]
