@@ -207,9 +207,9 @@ def _as_array(X):
             f"X is a {type(X).__name__} of Hugging Face's. Pass "
             "sklgan.datasets.HuggingFaceImages(X)."
         )
-    if hasattr(X, "detach"):  # a torch tensor, perhaps with gradients or on a GPU
-        X = X.detach().cpu()
-        X = X.float() if X.dtype == torch.bfloat16 else X  # which NumPy has not
+    if isinstance(X, (list, tuple)):
+        X = [_from_torch(item) for item in X]
+    X = _from_torch(X)
     if not isinstance(X, np.ndarray):
         X = _stack(X)
     if X.dtype == object and X.ndim == 1 and len(X) and np.ndim(X[0]) > 0:
@@ -223,6 +223,14 @@ def _as_array(X):
             "one-dimensional list."
         )
     return X
+
+
+def _from_torch(X):
+    """Return a torch tensor, perhaps with gradients or on a GPU, as an ndarray."""
+    if not hasattr(X, "detach"):
+        return X
+    X = X.detach().cpu()
+    return (X.float() if X.dtype == torch.bfloat16 else X).numpy()  # NumPy lacks it
 
 
 def _stack(items):

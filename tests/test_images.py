@@ -86,11 +86,12 @@ def test_uint8_inputs_become_rows(X, image_shape, expected):
     assert_array_equal(check_images(gate, rows[:1], reset=False), rows[:1])
 
 
-def test_bfloat16_becomes_float32():
-    """NumPy has no such dtype; the values fit."""
-    X = torch.tensor(GREY / 255).bfloat16()
-    rows = check_images(Gate(), X, reset=True)
-    assert_array_equal(rows, X.float().flatten(1))
+@pytest.mark.parametrize("container", [torch.stack, list, tuple])
+def test_bfloat16_becomes_float32(container):
+    """NumPy has no such dtype; the values fit. Gradients are left behind."""
+    X = torch.tensor(GREY / 255).bfloat16().requires_grad_()
+    rows = check_images(Gate(), container(tuple(X)), reset=True)
+    assert_array_equal(rows, X.detach().float().flatten(1))
 
 
 def test_images_are_accepted_after_flattened_rows():
