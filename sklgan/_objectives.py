@@ -1,6 +1,7 @@
 """What teaches the discriminator of DCGANFeatureExtractor: its pairs of losses."""
 
 from functools import partial
+from math import ceil
 
 import torch
 
@@ -201,10 +202,29 @@ def _check_contrast(gan):
 
 
 def check_rows(gan, rows):
-    """Raise ValueError if there are too few rows to compare with each other."""
-    if gan.objective == "contrastive" and len(rows) < _SMALLEST_BATCH:
+    """Raise ValueError if rows cannot be compared with each other."""
+    if gan.objective != "contrastive":
+        return
+    n_rows = len(rows)
+    if n_rows < _SMALLEST_BATCH:
         raise ValueError(
-            f"X has {len(rows)} rows, too few for objective='contrastive', which "
+            f"X has {n_rows} rows, too few for objective='contrastive', which "
             f"compares the images of a batch; pass at least {_SMALLEST_BATCH}, join a "
             "short chunk of a stream to another, or fit with objective='adversarial'."
+        )
+    # Batches of an epoch are of equal size.
+    smallest = n_rows // ceil(n_rows / gan.batch_size)
+    if smallest < _SMALLEST_BATCH:
+        raise ValueError(
+            f"batch_size={gan.batch_size} divides the {n_rows} rows of X into batches "
+            f"of {smallest}, too small for objective='contrastive', which compares the "
+            f"images of a batch; set it to at least {2 * _SMALLEST_BATCH}, better to "
+            "128."
+        )
+    grey = gan.image_shape_ is not None and gan.image_shape_[2] < 3
+    if grey and gan.augment in ("greyscale", ["greyscale"], ("greyscale",)):
+        raise ValueError(
+            f"augment={gan.augment!r} changes nothing in grey images, so that their "
+            "two views, which objective='contrastive' compares, are the same; set None "
+            "for its own views, or name other augmentations."
         )

@@ -322,6 +322,26 @@ def test_too_few_rows_for_a_contrast(fit, digits):
     assert_array_equal(gan.sample(2, random_state=0), before)
 
 
+@pytest.mark.parametrize(("batch_size", "n_rows"), [(8, 9), (14, 15), (10, 21)])
+def test_batches_of_equal_size_may_be_too_small(batch_size, n_rows, digits):
+    """Though batch_size is not; 16 is enough for any number of rows."""
+    gan = make_gan(objective="contrastive", batch_size=batch_size)
+    with pytest.raises(ValueError, match=rf"{n_rows} rows .* of \d, too .* least 16"):
+        gan.fit(digits[0][:n_rows])
+    assert not hasattr(gan, "discriminator_")
+    gan.set_params(batch_size=16).fit(digits[0][:n_rows])
+
+
+@pytest.mark.parametrize("augment", ["greyscale", ["greyscale"]])
+def test_views_of_grey_images_do_not_differ_in_colours(augment, digits):
+    gan = make_gan(objective="contrastive", augment=augment)
+    with pytest.raises(ValueError, match="changes nothing in grey images"):
+        gan.fit(digits[0][:20])
+    colours = np.repeat(digits[0][:20, ..., None], 3, axis=3)
+    gan.set_params(adversarial_weight=0).fit(colours)
+    gan.set_params(augment=["greyscale", "shift"]).fit(digits[0][:20])
+
+
 def test_a_loss_that_has_no_part_needs_no_penalty(digits):
     """The same training, with batch normalisation, whatever the loss."""
     features = [
