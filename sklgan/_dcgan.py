@@ -41,7 +41,7 @@ class DCGANFeatureExtractor(ExchangeMixin, TransformerMixin, BaseGAN):
     network : {"auto", "mlp", "dcgan", "cnn", "dcgan-deep", "sndcgan", "resnet18"} or \
 tuple, default="auto"
         ``"dcgan"`` is the architecture of the PyTorch tutorial, ``"dcgan-deep"`` the
-        paper's CIFAR-10 network: slower, with better features. ``"cnn"`` is made for
+        paper's CIFAR-10 network, 8 to 11 times slower. ``"cnn"`` is made for
         classification, and learned most from rotations. ``"sndcgan"`` and
         ``"resnet18"`` (from 8x8 on) look longer at small images, and cost 6 to 8 and
         15 to 20 times as much as ``"dcgan"``. ``"mlp"`` is fully connected, for flat X.
@@ -72,7 +72,7 @@ tuple, default="auto"
         generated images from X; ``"contrastive"``, to tell two views of an image from
         views of others in a batch of 8 or more, and generated images from X;
         ``"rotation"``, the first and which way an image was turned, by half a turn if
-        it is not square. The last two learn faster with ``learning_rate=1e-3``.
+        it is not square. Figures of the last two are with ``learning_rate=1e-3``.
         :ref:`objectives` says which to take.
 
     adversarial_weight : float, default=1.0
