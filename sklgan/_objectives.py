@@ -222,7 +222,8 @@ def check_rows(gan, rows):
             "128."
         )
     grey = gan.image_shape_ is not None and gan.image_shape_[2] < 3
-    if grey and gan.augment in ("greyscale", ["greyscale"], ("greyscale",)):
+    names = gan.augment if isinstance(gan.augment, (list, tuple)) else [gan.augment]
+    if grey and all(name == "greyscale" for name in names):
         raise ValueError(
             f"augment={gan.augment!r} changes nothing in grey images, so that their "
             "two views, which objective='contrastive' compares, are the same; set None "

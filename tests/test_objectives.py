@@ -332,7 +332,7 @@ def test_batches_of_equal_size_may_be_too_small(batch_size, n_rows, digits):
     gan.set_params(batch_size=16).fit(digits[0][:n_rows])
 
 
-@pytest.mark.parametrize("augment", ["greyscale", ["greyscale"]])
+@pytest.mark.parametrize("augment", ["greyscale", ["greyscale"] * 2])
 def test_views_of_grey_images_do_not_differ_in_colours(augment, digits):
     gan = make_gan(objective="contrastive", augment=augment)
     with pytest.raises(ValueError, match="changes nothing in grey images"):

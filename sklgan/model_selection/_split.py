@@ -82,7 +82,7 @@ class SemiSupervisedKFold(StratifiedKFold):
         name = f"{type(self).__name__} with n_splits={self.n_splits}"
         n_samples, rows, labels, groups = _labeled_part(name, X, y, groups)
         remedy = _LABEL_MORE.capitalize()
-        if self.n_splits > 2:
+        if np.unique(labels, return_counts=True)[1].min() > 1:
             remedy = f"Lower n_splits, {_LABEL_MORE}"
         check_class_counts(labels, self.n_splits, name, remedy)
         for _, fold in super().split(rows, labels, groups):
