@@ -304,10 +304,7 @@ STRINGS = "dtype string.*dtype object.*-1 for unlabelled"
     ("call", "message"),
     [
         (lambda: CALLERS["folds"](HEAD[52]), "1 has 2. Lower n_splits"),
-        (
-            lambda: CALLERS["folds"](HEAD[51]),
-            "1 has 1. Label more",
-        ),
+        (lambda: CALLERS["folds"](HEAD[51]), "1 has 1. Label more"),
         (lambda: CALLERS["random"](HEAD[51]), "1 has 1. Label more"),
         (lambda: mask_labels(FEW_NAMES, 13), "'setosa' has 12. Lower n_per_class"),
         (lambda: CALLERS["fit"](NAMES), STRINGS),
