@@ -1,11 +1,12 @@
 """What teaches the discriminator of DCGANFeatureExtractor: its pairs of losses."""
 
 from functools import partial
-from math import ceil
 
+import numpy as np
 import torch
 
 from sklgan._architecture import choose_augmentation
+from sklgan._training import equal_batches
 from sklgan.augment import compose
 from sklgan.losses import (
     ADVERSARIAL_LOSSES,
@@ -212,8 +213,7 @@ def check_rows(gan, rows):
             f"compares the images of a batch; pass at least {_SMALLEST_BATCH}, join a "
             "short chunk of a stream to another, or fit with objective='adversarial'."
         )
-    # Batches of an epoch are of equal size.
-    smallest = n_rows // ceil(n_rows / gan.batch_size)
+    smallest = min(np.diff(equal_batches(n_rows, gan.batch_size)))
     if smallest < _SMALLEST_BATCH:
         raise ValueError(
             f"batch_size={gan.batch_size} divides the {n_rows} rows of X into batches "

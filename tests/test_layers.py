@@ -108,7 +108,7 @@ MAY_IMPORT = {
         "networks",
     },
     "_labels": {"_namespaces"},
-    "_objectives": {"_architecture", "augment", "losses"},
+    "_objectives": {"_architecture", "_training", "augment", "losses"},
     "_perceptual": {"_tensors"},
     "_predictions": {"_namespaces"},
     "_placement": {
