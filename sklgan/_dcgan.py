@@ -71,9 +71,9 @@ tuple, default="auto"
         What teaches the discriminator's layers: ``"adversarial"``, the paper's, to tell
         generated images from X; ``"contrastive"``, to tell two views of an image from
         views of others in a batch of 8 or more, and generated images from X;
-        ``"rotation"``, the first and which way an image was turned, by half a turn if
-        it is not square. Figures of the last two are with ``learning_rate=1e-3``.
-        :ref:`objectives` says which to take.
+        ``"rotation"``, the first and which way an image was turned, see
+        :func:`~sklgan.losses.turns_cross_entropy`. Figures of the last two are with
+        ``learning_rate=1e-3``. :ref:`objectives` says which to take.
 
     adversarial_weight : float, default=1.0
         Weight of what generated images teach under the last two objectives alone. 0

@@ -71,8 +71,7 @@ def g_contrastive(discriminator, real, fake, *, augment, loss):
 def d_rotation(discriminator, real, fake, y=None, *, augment, loss, adversarial_weight):
     """Return the cross-entropy of which way real images are turned, and the GAN's loss.
 
-    Source: Chen et al. 2019 (arXiv:1811.11212), with one turn of each image in place of
-    all four of some.
+    Source: Chen et al. 2019 (arXiv:1811.11212).
     """
     real = augment(real)
     value = turns_cross_entropy(discriminator, real)

@@ -82,8 +82,9 @@ default="feature_matching"
 
     rotation_weight : float, default=0.0
         Weight of the cross-entropy of which way an image was turned, a task without
-        labels, for images of things that have an up and a down. Those that are not
-        square are turned by half a turn. Between 0 and more a new fit is needed.
+        labels, for images of things that have an up and a down; see
+        :func:`~sklgan.losses.turns_cross_entropy`. Between 0 and more a new fit is
+        needed.
 
     class_weight : dict or "balanced", default=None
         How frequent classes are: None, as among the labelled rows; a dict, these

@@ -13,14 +13,14 @@ from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_score
 from torch import nn
+from torch.nn.functional import one_hot
 from torch.testing import assert_close
 
 from sklgan import DCGANFeatureExtractor
 from sklgan._diagnosis import THRESHOLDS, _discriminator_won, _mode_collapse
 from sklgan._objectives import PROJECTIONS, bind_objective
 from sklgan.augment import flip
-from sklgan.losses import fakes_apart, nt_xent
-from sklgan.losses._turns import turned
+from sklgan.losses import fakes_apart, nt_xent, turns_cross_entropy
 from sklgan.networks import (
     NETWORKS,
     DCGANDiscriminator,
@@ -68,15 +68,22 @@ def test_fakes_apart_by_hand():
     close(fakes_apart(torch.ones(4, 2), torch.ones(5, 2)), log(8))
 
 
-def test_turned_as_numpy_does():
-    images = torch.arange(2 * 4 * 9.0).view(4, 2, 3, 3)
-    found = turned(images, torch.tensor([0, 1, 2, 3]))
-    for k, image in enumerate(images):
-        assert_array_equal(found[k], np.rot90(image, k, (1, 2)))
-    wide = torch.arange(12.0).view(2, 1, 2, 3)
-    found = turned(wide, torch.tensor([0, 2]))
-    assert_array_equal(found[0], wide[0])
-    assert_array_equal(found[1], np.rot90(wide[1], 2, (1, 2)))
+@pytest.mark.parametrize(("width", "ways"), [(6, [0, 1, 2, 3]), (7, [0, 2])])
+def test_images_are_turned_as_numpy_does(width, ways):
+    """Every fourth by all quarters, or every second by halves."""
+    images = torch.randn(9, 2, 6, width, generator=torch.Generator().manual_seed(0))
+    expected = [
+        np.rot90(image, way, (1, 2))
+        for way in ways
+        for image in images[:: len(ways)].numpy()
+    ]
+    told = np.repeat(ways, len(expected) // len(ways))
+
+    def discriminator(seen):
+        assert_array_equal(seen, np.stack(expected))
+        return [], 50.0 * one_hot(torch.as_tensor(told), 4)
+
+    assert turns_cross_entropy(discriminator, images) < 1e-6
 
 
 @pytest.mark.parametrize(

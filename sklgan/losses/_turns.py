@@ -11,7 +11,10 @@ N_TURNS = 4
 
 
 def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
-    """Turn images by random quarters, and return the cross-entropy of telling which.
+    """Turn every fourth image all four ways, and return the cross-entropy of which.
+
+    So it costs what one look at all images costs. One image in four turns teaches more
+    than four images in one, by what was measured.
 
     Parameters
     ----------
@@ -19,7 +22,8 @@ def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
         Returns (features, logits); the last four logits are those of 0, 1, 2 and 3
         quarters of a turn to the left.
     images : Tensor
-        (n, c, h, w). Those that are not square are left, or turned by half a turn.
+        (n, c, h, w). Of those that are not square every second is turned, by half a
+        turn and not at all.
 
     Returns
     -------
@@ -29,21 +33,15 @@ def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
     References
     ----------
     Gidaris, Singh and Komodakis, "Unsupervised Representation Learning by Predicting
-    Image Rotations", 2018 (arXiv:1803.07728), with one turn of each image in place of
-    all four.
+    Image Rotations", 2018 (arXiv:1803.07728); of a part of each batch as in Chen, Zhai,
+    Ritter, Lucic and Houlsby, "Self-Supervised GANs via Auxiliary Rotation Loss", 2019
+    (arXiv:1811.11212).
     """
-    n, _, height, width = images.shape
-    turns = torch.randint(N_TURNS if height == width else 2, (n,), device=images.device)
-    if height != width:
-        turns = 2 * turns
-    logits = discriminator(turned(images, turns))[1].float()
-    return cross_entropy(logits[:, -N_TURNS:], turns)
-
-
-def turned(images: Tensor, turns: Tensor) -> Tensor:
-    """Return images (n, c, h, w), each turned left by its number of quarters (n,)."""
-    turns = turns.view(-1, 1, 1, 1)
-    if images.shape[2] == images.shape[3]:
-        quarter = images.transpose(2, 3).flip(2)
-        images = torch.where(turns % 2 == 1, quarter, images)
-    return torch.where(turns >= 2, images.flip(2, 3), images)
+    square = images.shape[2] == images.shape[3]
+    ways = range(0, N_TURNS, 1 if square else 2)
+    # Not the first ones: rows of a batch can be sorted, labelled ones first.
+    images = images[:: len(ways)]
+    turned = torch.cat([torch.rot90(images, way, (2, 3)) for way in ways])
+    turns = torch.arange(0, N_TURNS, ways.step, device=images.device)
+    logits = discriminator(turned)[1][:, -N_TURNS:].float()
+    return cross_entropy(logits, turns.repeat_interleave(len(images)))
