@@ -14,11 +14,12 @@ of its batches of 128 count as unlabelled, and teach nothing. All trained rows h
 same time, ``--minutes`` of the training alone, on a CPU those of the process, or the
 same ``--epochs``. A run can be stopped, or killed, and goes on with the same command;
 figures are kept in a JSON file in the output folder, and the table of all that is there
-is printed at the end. C is chosen by cross-validation on training rows; test rows are
-only scored. To choose a row's settings, ``--holdout`` scores 10,000 of the training
-images instead, from which nothing learns. The adversarial row has batches of 32 and
-flips, which suited it best on training images; the others have batches of 128 and a
-step of 1e-3. ``--learning-rate``, ``--batch-size`` and ``--augment`` replace these.
+is printed at the end. C is chosen by cross-validation on ``--cv-rows`` training rows,
+of which few make it too small; test rows are only scored. To choose a row's settings,
+``--holdout`` scores 10,000 of the training images instead, from which nothing learns.
+The adversarial row has batches of 32 and flips, which suited it best on training
+images; the others have batches of 128 and a step of 1e-3. ``--learning-rate``,
+``--batch-size`` and ``--augment`` replace these.
 """
 
 import argparse
@@ -85,7 +86,7 @@ def parse_arguments(arguments):
     add("--augment", nargs="+", choices=sorted(AUGMENTATIONS), help="the same")
     add("--n-train", type=count, help="training images, the first of them")
     add("--holdout", action="store_true", help="score on training images, to choose")
-    add("--cv-rows", type=int, default=6_000, help="rows on which C is chosen")
+    add("--cv-rows", type=int, default=20_000, help="rows on which C is chosen")
     add("--seeds", type=int, nargs="+", default=[0])
     add("--device", default="auto")
     args = parser.parse_args(arguments)
