@@ -1,6 +1,7 @@
 """The loss of telling which way an image is turned, which needs no label."""
 
 from collections.abc import Callable
+from math import ceil
 
 import torch
 from torch import Tensor
@@ -11,10 +12,9 @@ N_TURNS = 4
 
 
 def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
-    """Turn every fourth image all four ways, and return the cross-entropy of which.
+    """Turn a quarter of the images all four ways, and see how well these are told.
 
-    So it costs what one look at all images costs. One image in four turns teaches more
-    than four images in one, by what was measured.
+    So it costs what one look at all images costs. The quarter is drawn at random.
 
     Parameters
     ----------
@@ -22,8 +22,8 @@ def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
         Returns (features, logits); the last four logits are those of 0, 1, 2 and 3
         quarters of a turn to the left.
     images : Tensor
-        (n, c, h, w). Of those that are not square every second is turned, by half a
-        turn and not at all.
+        (n, c, h, w). If they are not square, half of them are seen as they are and
+        turned by half a turn.
 
     Returns
     -------
@@ -37,11 +37,12 @@ def turns_cross_entropy(discriminator: Callable, images: Tensor) -> Tensor:
     Ritter, Lucic and Houlsby, "Self-Supervised GANs via Auxiliary Rotation Loss", 2019
     (arXiv:1811.11212).
     """
-    square = images.shape[2] == images.shape[3]
-    ways = range(0, N_TURNS, 1 if square else 2)
-    # Not the first ones: rows of a batch can be sorted, labelled ones first.
-    images = images[:: len(ways)]
-    turned = torch.cat([torch.rot90(images, way, (2, 3)) for way in ways])
+    n, _, height, width = images.shape
+    ways = range(0, N_TURNS, 1 if height == width else 2)
+    n_seen = ceil(n / len(ways))
+    # At random, since rows can be in order: labelled ones first, class after class.
+    seen = images[torch.rand(n, device=images.device).argsort()[:n_seen]]
+    turned = torch.cat([torch.rot90(seen, way, (2, 3)) for way in ways])
     turns = torch.arange(0, N_TURNS, ways.step, device=images.device)
     logits = discriminator(turned)[1][:, -N_TURNS:].float()
-    return cross_entropy(logits, turns.repeat_interleave(len(images)))
+    return cross_entropy(logits, turns.repeat_interleave(n_seen))
