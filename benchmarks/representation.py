@@ -26,13 +26,14 @@ import argparse
 import json
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, train_test_split
+from sklearn.model_selection import train_test_split
 from sklearn.neighbors import KNeighborsClassifier
 from skorch.callbacks import Callback
 
@@ -260,22 +261,18 @@ def evaluate(F_train, y_train, F_test, y_test, args, seed):
 
 def linear_svm(F, y, args, seed):
     """Return a linear support vector machine, its C chosen on some of the rows."""
-    strength, _ = choose_strength(F, y, args.cv_rows, args.device, seed, str)
-    return TorchLinearSVC(C=strength / len(F), device=args.device)
+    return choose_linear(partial(TorchLinearSVC, device=args.device), F, y, args, seed)
 
 
 def logistic_regression(F, y, args, seed):
     """Return a logistic regression, its C chosen on some of the rows."""
-    some = np.random.RandomState(seed).permutation(len(F))[: args.cv_rows]
-    F_some, y_some = F[some], y[some]
-    squared_length = float(np.vdot(F_some, F_some))
-    search = GridSearchCV(
-        LogisticRegression(max_iter=300),
-        {"C": [10.0**k / squared_length for k in (1, 2, 3, 4, 5)]},
-        cv=N_FOLDS,
-    )
-    C = search.fit(F_some, y_some).best_params_["C"] * len(some) / len(F)
-    return LogisticRegression(C=C, max_iter=300)
+    return choose_linear(partial(LogisticRegression, max_iter=1000), F, y, args, seed)
+
+
+def choose_linear(linear, F, y, args, seed):
+    """Return a linear classifier with the C that suits these rows."""
+    strength, _ = choose_strength(linear, F, y, args.cv_rows, seed, str)
+    return linear(C=strength / len(F))
 
 
 def nearest_neighbors(F, y, args, seed):

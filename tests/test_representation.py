@@ -137,3 +137,16 @@ def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
         "supervised", script.parse_arguments([*TINY, "--minutes=1", "--batch-size=33"])
     )
     assert halves == {"batch_size": 17, "labeled_batch_size": 16}
+
+
+@pytest.mark.parametrize("kind", ["svm", "logistic"])
+def test_the_search_for_c_has_no_end_to_run_into(script, kind):
+    """Classes that differ in the least part of the variance ask for a large C."""
+    rng = np.random.default_rng(0)
+    y = np.arange(120) % 3
+    F = np.repeat(rng.normal(size=(120, 1)), 3, axis=1) + 3e-3 * np.eye(3)[y]
+    F = ((F - F.mean(axis=0)) / F.std(axis=0)).astype(np.float32)
+    args = script.parse_arguments(["--epochs=1", "--device=cpu"])
+    classifier = script.CLASSIFIERS[kind](F, y, args, 0)
+    assert classifier.C * np.vdot(F, F) > 2e5
+    assert classifier.fit(F, y).score(F, y) > 0.95
