@@ -1,8 +1,8 @@
 """What an objective costs in samples: those that representation.py's trainings draw.
 
 As many samples as there are test images, 2,000 at most, are compared with these, pixel
-by pixel, after the same trainings, which are taken from the same output folder where
-they are there, with the same arguments::
+by pixel, after the same trainings with the same arguments, taken from the same output
+folder where they are there; rows without a generator draw nothing, and are left out::
 
     python benchmarks/bench_objective_samples.py --minutes 0.4 --output DIR --seeds 0 1
 
@@ -24,13 +24,13 @@ def compute_seed(args, seed):
     """Yield (name, density, coverage) for each kind of images."""
     X_train, X_test, y_train, _ = load_images(args, seed)
     rng = np.random.default_rng(seed)
-    real = flatten(rng.permutation(X_test)[:AT_MOST])
-    some = rng.permutation(X_train)[: len(real)]
-    yield "training images", *density_coverage(real, flatten(some))
+    n_images = min(AT_MOST, len(X_test), len(X_train))
+    real, some = (flatten(rng.permutation(X)[:n_images]) for X in (X_test, X_train))
+    yield "training images", *density_coverage(real, some)
     for name in GENERATING:
         if name in args.rows:
             gan = train(name, X_train, y_train, args, seed)
-            samples = gan.sample(len(real), random_state=seed)
+            samples = gan.sample(n_images, random_state=seed)
             yield name, *density_coverage(real, flatten(samples))
 
 

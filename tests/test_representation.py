@@ -17,11 +17,16 @@ TINY = "--rows rotation-alone --n-filters 2 --labels 10 --layers last".split()
 @pytest.fixture(scope="module")
 def script():
     """Return the benchmark as a module."""
+    return import_benchmark("representation")
+
+
+def import_benchmark(name):
+    """Return a file of the benchmarks as a module."""
     folders = [str(ROOT / folder) for folder in ("examples", "benchmarks")]
     before = list(sys.path)
     sys.path[:0] = folders
     try:
-        return importlib.import_module("representation")
+        return importlib.import_module(name)
     finally:
         sys.path[:] = before
 
@@ -150,3 +155,16 @@ def test_the_search_for_c_has_no_end_to_run_into(script, kind):
     classifier = script.CLASSIFIERS[kind](F, y, args, 0)
     assert classifier.C * np.vdot(F, F) > 2e5
     assert classifier.fit(F, y).score(F, y) > 0.95
+
+
+def test_samples_stand_beside_real_images(script, tmp_path, capsys):
+    """Training images are like test images, and an untrained generator's are not."""
+    samples = import_benchmark("bench_objective_samples")
+    samples.main([*TINY, "--minutes=1", f"--output={tmp_path}", "--rows", "untrained"])
+    args = script.parse_arguments([*TINY, "--minutes=1", f"--output={tmp_path}"])
+    args.rows = ["untrained", "rotation-alone"]
+    figures = {name: values for name, *values in samples.compute_seed(args, 0)}
+    assert list(figures) == ["training images", "untrained"]
+    assert min(figures["training images"]) > 0.9
+    assert max(figures["untrained"]) < 0.1
+    assert "coverage" in capsys.readouterr().out
