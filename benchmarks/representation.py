@@ -17,10 +17,10 @@ figures are kept in a JSON file in the output folder, and the table of all that 
 is printed at the end; another version of this file wants another folder. C is chosen by
 cross-validation on ``--cv-rows`` training rows, of which few make it too small; test
 rows are only scored. To choose a row's settings, ``--holdout`` scores 10,000 of the
-training images instead, from which nothing learns.
-The adversarial row has batches of 32 and flips, which suited it best on training
-images; the others have batches of 128 and a step of 1e-3. ``--learning-rate``,
-``--batch-size`` and ``--augment`` replace these.
+training images instead, from which nothing learns. The adversarial row has batches of
+32 and flips, which suited it best on training images; the others have batches of 128
+and a step of 1e-3. ``--learning-rate``, ``--batch-size`` and ``--augment`` replace
+these.
 """
 
 import argparse

@@ -70,7 +70,8 @@ def choose_strength(linear, F, y, cv_rows, seed, say):
             say(f"    C n |x|^2 = 10^{exponent:g}: {accuracy[exponent]:.2%}")
         return accuracy[exponent]
 
-    # Down first: a small C is solved soonest. There is no end of a grid to run into.
+    # Down first: a small C is solved soonest. The bounds are beyond what features ask
+    # for. A fall or a tie ends the climb, so that few rows can end it by chance.
     best = 3
     for step in (-1, 1):
         while abs(best + step) < 10 and evaluate(best + step) > evaluate(best):

@@ -145,7 +145,7 @@ def test_the_ceiling_is_supervised_and_nothing_else(script, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["svm", "logistic"])
-def test_the_search_for_c_has_no_end_to_run_into(script, kind):
+def test_the_search_for_c_goes_as_far_as_it_must(script, kind):
     """Classes that differ in the least part of the variance ask for a large C."""
     rng = np.random.default_rng(0)
     y = np.arange(120) % 3
